@@ -1,0 +1,46 @@
+# What one can do here. `make` alone prints this list.
+#
+# Only make, git and a Python >= 3.11 must be there; demo and test set up the rest.
+# PYTHON=/path/to/python3 picks another interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PREPARE := PYTHON='$(PYTHON)' packaging/prepare
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check golden bench clean
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
+		printf 'make %-8s %s\n' "$$name" "$$what"; done
+
+demo: $(VENV)/ready  ## import a small shipped log and show the rows
+	@$(BIN)/python demo/demo.py
+
+test: $(VENV)/ready-test  ## everything that must pass; sets up what it needs
+	@$(PREPARE) debian
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest --durations=15 $(ARGS)
+
+check: $(VENV)/ready-test  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+
+golden: $(VENV)/ready-test  ## rewrite the => lines of the golden stories; review the diff
+	$(BIN)/python -m tests.golden_runner --rewrite $(ARGS)
+
+bench: $(VENV)/ready-test  ## lines per CPU second, beside pflogsumm where it is installed
+	$(BIN)/python bench/bench.py $(ARGS)
+
+clean:  ## remove what make made: the environment, the demo's output, caches
+	rm -rf $(VENV) demo/out build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp stands for a whole environment, so that a broken set-up is never taken for a finished one.
+$(VENV)/ready: pyproject.toml packaging/prepare
+	@$(PREPARE) environment $(VENV)
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready
+	@$(PREPARE) test-tools $(VENV)
+	@touch $@
