@@ -23,9 +23,11 @@ class Fault(Exception):
     """Ends the command with `status`; `message` is the one line on stderr.
 
     Raise it `from None` inside an except block: the chained exception may quote what it choked on.
+    A file name may hold a newline or bytes that are no text: what does not print is shown as `?`.
     """
 
     def __init__(self, status: int, message: str) -> None:
+        message = "".join(char if char.isprintable() else "?" for char in message)
         super().__init__(status, message)
         self.status = status
         self.message = message

@@ -1,0 +1,336 @@
+"""Reads the config file into a frozen `Config`; packaging/postsink.yaml says what each key is for.
+
+Rules: every value is checked here, so that the rest of the program asks nothing; whatever is wrong is one
+Fault with its line number (`sink.yamlfile`); relative paths start at the folder of the config file.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from sink import rootonly
+from sink.fault import CONFIG, Fault
+from sink.yamlfile import Value, compose, text_of
+
+DEFAULT_PATH: Final = Path("/etc/postsink/postsink.yaml")
+CATEGORIES: Final = (  # DESIGN's closed list of reject categories
+    "over_quota", "greylisted", "unknown_user", "relay_denied", "blocklist", "rate", "policy", "content",
+    "size", "syntax", "auth", "dns", "connection", "timeout", "tls", "loop", "suspended", "temporary",
+    "local", "other",
+)  # fmt: skip
+TOKEN: Final = re.compile(rb"[A-Za-z0-9]{16}")  # DESIGN "Header lines without forgery"
+
+_DAY: Final = 86_400
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}  # Postfix's own suffixes
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s apart by default
+_MOST_PATIENCE: Final = 366 * _DAY
+# RFC 1035 lengths; with the underscore, which DNS has and host names have not.
+_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
+_CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")  # a file name; systemd.exec(5)
+_MOST_DOMAIN_BYTES: Final = 1 << 26  # ours: about three million domains
+_MOST_ENTRIES: Final = 10_000
+_MOST_PATTERNS: Final = 100  # ours: each is searched for in every refusal
+_LEAST_PATTERN: Final = 4  # ours: shorter ones match by accident
+_MOST_PATTERN: Final = 200
+_MOST_TOKEN_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSeal:
+    """A systemd credential: the file of that name in $CREDENTIALS_DIRECTORY."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"credential {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeal:
+    """A file that only root, or whoever runs postsink, can read."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"file {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorSeal:
+    """An open file that the parent process hands down."""
+
+    fd: int
+
+    def __str__(self) -> str:
+        return f"fd {self.fd}"
+
+
+@dataclass(frozen=True, slots=True)
+class PassphraseSeal:
+    """Something that a person types at the terminal."""
+
+    def __str__(self) -> str:
+        return "passphrase"
+
+
+Seal = CredentialSeal | FileSeal | DescriptorSeal | PassphraseSeal
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A Unix socket on which the daemon takes log lines."""
+
+    kind: Literal["stream", "datagram"]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the operator chose; each field is a key of the config file and has its default here."""
+
+    store: Path = Path("/var/lib/postsink/postsink.sqlite")
+    database: str | None = field(default=None, repr=False)  # may hold a password
+    keyring: Path = Path("/var/lib/postsink/keyring")
+    seal: tuple[Seal, ...] = (FileSeal(Path("/etc/postsink/seal.key")),)
+    local_domains: tuple[str, ...] = ()  # lower case, A-labels, no trailing dot
+    trusted_networks: tuple[str, ...] = ()  # CIDR
+    internal_relays: tuple[str, ...] = ()  # CIDR, IP address or lower-case host name
+    header_tokens: tuple[bytes, ...] = field(default=(), repr=False)  # the file's content, not its path
+    timezone: str | None = None  # None: the machine's when the store is made, then the store's
+    queue_id: Literal["hashed", "plain"] = "hashed"
+    rejects: tuple[str, ...] = tuple(word for word in CATEGORIES if word != "blocklist")
+    reject_patterns: tuple[tuple[bytes, str], ...] = ()  # (lower-case substring, category)
+    patience: int = 6 * _DAY  # Postfix's maximal_queue_lifetime and one day more (DESIGN law 4)
+    fold_local_part: bool = True
+    cut_detail: bool = True
+    listen: tuple[Listen, ...] = (Listen("stream", Path("/run/postsink/stream")),)
+    when_full: Literal["drop", "block"] = "drop"
+
+
+def load(path: Path | None = None) -> Config:
+    """Reads the config file at `path`; without one the default file when it is there, else the defaults."""
+    if path is None:
+        if not DEFAULT_PATH.exists():
+            return Config()
+        path = DEFAULT_PATH
+    node = compose(path, text_of(path))
+    if node is None or Value(path, "", node).is_null():
+        return Config()
+    found = Value(path, "the file", node).fields(_READERS)
+    return Config(**{key: value for key, value in found.items() if value is not None})
+
+
+def _path(value: Value) -> Path:
+    return value.path.parent.absolute() / value.text()
+
+
+def _database(value: Value) -> str | None:
+    return None if value.is_null() else value.text()
+
+
+def _seals(value: Value) -> tuple[Seal, ...]:
+    if not value.is_list():
+        return (_seal(value),)
+    seals = tuple(_seal(item) for item in value.items(8))
+    if not seals:
+        raise value.fault("is an empty list; name a credential, a file, an fd or passphrase")
+    return seals
+
+
+def _seal(value: Value) -> Seal:
+    if value.is_text() and value.node.value == "passphrase":
+        return PassphraseSeal()
+    if not value.is_mapping():
+        raise value.fault("must be {credential: NAME}, {file: PATH}, {fd: N} or passphrase")
+    kinds = value.fields(_SEALS)
+    if len(kinds) != 1:
+        raise value.fault("must name one thing an entry; write several as a list")
+    return next(iter(kinds.values()))
+
+
+def _credential(value: Value) -> Seal:
+    if not _CREDENTIAL.fullmatch(value.text()):
+        raise value.fault("must be the name of a systemd credential, without a path")
+    return CredentialSeal(value.text())
+
+
+def _descriptor(value: Value) -> Seal:
+    number = int(value.digits() or 0)
+    if not 3 <= number < 1 << 16:
+        raise value.fault("must be a number from 3: below are stdin, stdout and stderr")
+    return DescriptorSeal(number)
+
+
+_SEALS: Final[Mapping[str, Callable[[Value], Seal]]] = {
+    "credential": _credential,
+    "file": lambda value: FileSeal(_path(value)),
+    "fd": _descriptor,
+}
+
+
+def _domain(text: str) -> str | None:
+    """Gives a domain's lower-case A-label form, or None when it is not a domain."""
+    text = text.lower().rstrip(".")
+    if not text.isascii():
+        try:
+            # The codec is IDNA 2003 and takes quadratic time, hence the cut.
+            text = text[:254].encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            return None
+    return text if _DOMAIN.fullmatch(text) else None
+
+
+def _local_domains(value: Value) -> tuple[str, ...]:
+    if not value.is_list():
+        path = _path(value)
+        if not path.exists():
+            raise value.fault("names a file that is missing; make it, or write a list like [example.com]")
+        return _domain_file(path)
+    domains = []
+    for item in value.items(_MOST_ENTRIES):
+        domain = _domain(item.text())
+        if domain is None:
+            raise item.fault("holds something that is no domain; write names like example.com")
+        domains.append(domain)
+    return tuple(dict.fromkeys(domains))
+
+
+def _domain_file(path: Path) -> tuple[str, ...]:
+    domains = []
+    for number, line in enumerate(text_of(path, _MOST_DOMAIN_BYTES).split("\n"), 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        domain = _domain(text)
+        if domain is None:
+            raise Fault(CONFIG, f"{path} line {number}: not a domain; write one a line, like example.com")
+        domains.append(domain)
+    return tuple(dict.fromkeys(domains))
+
+
+def _network(value: Value) -> str:
+    """Gives a network in canonical form; Postfix writes IPv6 ones in brackets, so these are taken too."""
+    text = value.text()
+    try:
+        return str(ip_network(re.sub(r"\A\[([0-9A-Fa-f:.]+)\](/[0-9]{1,3})?\Z", r"\1\2", text)))
+    except ValueError:
+        raise value.fault("must hold networks like 192.0.2.0/28, without bits of a host") from None
+
+
+def _relay(value: Value) -> str:
+    text = value.text()
+    if "/" in text:
+        return _network(value)
+    try:
+        return str(ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        domain = _domain(text)
+    # A name of digits and dots alone is a mistyped address.
+    if domain is None or not re.search("[a-z]", domain):
+        raise value.fault("must hold networks, IP addresses or host names, without a port")
+    return domain
+
+
+def _timezone(value: Value) -> str | None:
+    if value.is_null():
+        return None
+    name = value.text()
+    try:
+        if name != "UTC":  # needs no tzdata
+            ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise value.fault("must be a time zone like Europe/Berlin; see timedatectl list-timezones") from None
+    return name
+
+
+def _tokens(value: Value) -> tuple[bytes, ...]:
+    if value.is_null():
+        return ()
+    path = _path(value)
+    missing = "make it (a token of 16 letters and digits a line) or take header_tokens out of the config"
+    tokens = []
+    for number, line in enumerate(rootonly.read(path, _MOST_TOKEN_BYTES, missing=missing).split(b"\n"), 1):
+        token = line.partition(b"#")[0].strip()
+        if not token:
+            continue
+        if not TOKEN.fullmatch(token):
+            raise Fault(CONFIG, f"{path} line {number}: not a token; write 16 letters and digits")
+        tokens.append(token)
+    return tuple(dict.fromkeys(tokens))
+
+
+def _categories(value: Value) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.word(CATEGORIES) for item in value.items(len(CATEGORIES))))
+
+
+def _pattern_text(value: Value) -> str:
+    text = value.text()
+    if not _LEAST_PATTERN <= len(text) <= _MOST_PATTERN:
+        raise value.fault(f"must have {_LEAST_PATTERN} to {_MOST_PATTERN} characters")
+    return text
+
+
+_PATTERN: Final[Mapping[str, Callable[[Value], str]]] = {
+    "pattern": _pattern_text,
+    "category": lambda value: value.word(CATEGORIES),
+}
+
+
+def _patterns(value: Value) -> tuple[tuple[bytes, str], ...]:
+    pairs = []
+    for item in value.items(_MOST_PATTERNS):
+        pair = item.fields(_PATTERN)
+        if len(pair) != len(_PATTERN):
+            raise item.fault("must be entries of two keys; write {pattern: TEXT, category: WORD}")
+        pairs.append((pair["pattern"].encode().lower(), pair["category"]))
+    return tuple(pairs)
+
+
+def _patience(value: Value) -> int:
+    duration = _DURATION.fullmatch(value.node.value) if value.is_text() else None
+    seconds = int(duration[1]) * _UNITS[duration[2]] if duration else int(value.digits() or 0)
+    if not _LEAST_PATIENCE <= seconds <= _MOST_PATIENCE:
+        raise value.fault("must be a time from 1h to 366d, like 6d, or a number of seconds")
+    return seconds
+
+
+def _listen(value: Value) -> tuple[Listen, ...]:
+    sockets: list[Listen] = []
+    for item in value.items(16):
+        kinds = item.fields(_SOCKETS)
+        if len(kinds) != 1:
+            raise item.fault("must name one socket an entry; write {stream: PATH} or {datagram: PATH}")
+        sockets.extend(kinds.values())
+    return tuple(sockets)
+
+
+_SOCKETS: Final[Mapping[str, Callable[[Value], Listen]]] = {
+    "stream": lambda value: Listen("stream", _path(value)),
+    "datagram": lambda value: Listen("datagram", _path(value)),
+}
+
+# A reader that gives None leaves the default.
+_READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
+    "store": _path,
+    "database": _database,
+    "keyring": _path,
+    "seal": _seals,
+    "local_domains": _local_domains,
+    "trusted_networks": lambda value: tuple(_network(item) for item in value.items(_MOST_ENTRIES)),
+    "internal_relays": lambda value: tuple(_relay(item) for item in value.items(_MOST_ENTRIES)),
+    "header_tokens": _tokens,
+    "timezone": _timezone,
+    "queue_id": lambda value: value.word(("hashed", "plain")),
+    "rejects": _categories,
+    "reject_patterns": _patterns,
+    "patience": _patience,
+    "fold_local_part": Value.truth,
+    "cut_detail": Value.truth,
+    "listen": _listen,
+    "when_full": lambda value: value.word(("drop", "block")),
+}

@@ -1,0 +1,74 @@
+"""Reads files that only root, or whoever runs postsink, may read: seals, the keyring, header tokens.
+
+A secret that others can read is none, so such a file is refused, not warned about. What is checked is
+the open file, never its name, so that nobody can swap the file between the look and the reading.
+"""
+
+import errno
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from sink.fault import CONFIG, NOINPUT, NOPERM, Fault
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def read(path: Path, limit: int, *, missing: str, bits: int = _OTHERS, any_owner: bool = False) -> bytes:
+    """Gives the bytes of a regular file, at most `limit` of them.
+
+    `missing` says what to do when the file is not there; `bits` are the permission bits that must be
+    clear; `any_owner` suits a file that proves itself by its seal. Faults: 66 missing, 77 no permission,
+    78 for everything that the operator must set right.
+    """
+    try:
+        _check_link(path)
+        # The name without its links, and none followed now: a link made since the look is an error.
+        # O_NONBLOCK: a FIFO of that name must not hang the command.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with open(os.open(os.path.realpath(path), flags), "rb") as file:
+            _check_file(path, os.fstat(file.fileno()), bits, any_owner)
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise _refused(path, error.errno, missing) from None
+    if len(data) > limit:
+        raise Fault(CONFIG, f"{path} is larger than {limit} bytes; check that it is the right file")
+    return data
+
+
+def _refused(path: Path, number: int | None, missing: str) -> Fault:
+    if number == errno.ENOENT:
+        return Fault(NOINPUT, f"{path} is missing; {missing}")
+    if number in (errno.EACCES, errno.EPERM):
+        return Fault(NOPERM, f"no permission to read {path}; run this as root or its owner")
+    return Fault(CONFIG, f"{path} can't be read ({os.strerror(number or 0)}); check its path and its disk")
+
+
+def _check_link(path: Path) -> None:
+    """Refuses a symbolic link that somebody else can turn elsewhere, by its owner or its target's folder."""
+    link = os.lstat(path)
+    if not stat.S_ISLNK(link.st_mode):
+        return
+    _check_owner(path, link)
+    folder = os.path.dirname(os.path.realpath(path))
+    mode = os.stat(folder).st_mode
+    if mode & _WRITABLE and not mode & stat.S_ISVTX:
+        remedy = f"type: chmod go-w {shlex.quote(folder)}"
+        raise Fault(CONFIG, f"{path} links into a folder that others can write; {remedy}")
+
+
+def _check_file(path: Path, status: os.stat_result, bits: int, any_owner: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Fault(CONFIG, f"{path} is not a regular file; give the path of one")
+    if not any_owner:
+        _check_owner(path, status)
+    if status.st_mode & bits:
+        remedy = f"type: chmod go= {shlex.quote(os.path.realpath(path))}"
+        raise Fault(CONFIG, f"{path} is open to group or others; {remedy}")
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()):
+        raise Fault(CONFIG, f"{path} belongs to another user; type: chown -h root {shlex.quote(str(path))}")
