@@ -8,6 +8,7 @@ the samples, which are honest: hostile lines are for the golden stories.
 import bz2
 import gzip
 import lzma
+import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 REFUSALS = ("reject", "milter-reject", "proxy-reject")
+HEADER_LIMIT = 200  # bytes of name and value, cleanup_act_log() in cleanup_message.c
 # smtpd_chat_reply() gets 501 5.1.3 in rcpt_cmd(), 501 5.1.7 in mail_cmd(); the log has this line alone.
 BAD_SYNTAX = "warning: Illegal address syntax from "
 
@@ -46,6 +48,16 @@ class Delivery(NamedTuple):
     dsn: str | None
     status: str
     reply: str
+
+
+class Header(NamedTuple):
+    """One logged header; `cut` where the copy reached the limit, so that its end may be missing."""
+
+    entry: Entry
+    queue_id: str
+    name: str
+    value: str
+    cut: bool
 
 
 class Refusal(NamedTuple):
@@ -121,7 +133,7 @@ def delivery(found: Entry) -> Delivery | None:
         return Delivery(
             found, queue_id, field(head, "to"), field(head, "orig_to"), field(head, "relay"),
             field(head, "dsn"), word.lower(), reply,
-        )  # fmt: skip
+        )
     if head.startswith("from=<") and word.rstrip(",") in ("expired", "force-expired"):
         return Delivery(found, queue_id, None, None, None, None, word.rstrip(","), reply)
     return None
@@ -147,7 +159,7 @@ def refusal(found: Entry) -> Refusal | None:
         return Refusal(found, None, "syntax", command, "501", "5.1.3" if to else "5.1.7", sender, to)
     queue_id, _, rest = found.text.partition(": ")
     kind, colon, rest = rest.partition(": ")
-    if kind not in REFUSALS or not colon:
+    if kind not in REFUSALS or not colon or queue_id == "warning":  # an ETRN refusal is of no mail
         return None
     stage = rest.partition(" ")[0]
     # The trailer is the last of its kind: a reply may quote a `from=` or `to=` of its own.
@@ -160,7 +172,18 @@ def refusal(found: Entry) -> Refusal | None:
     return Refusal(
         found, None if queue_id == "NOQUEUE" else queue_id, kind, stage, code, dsn, sender,
         field(trailer, " to"),
-    )  # fmt: skip
+    )
+
+
+def header(found: Entry) -> Header | None:
+    """The header that cleanup logged by an INFO rule, as in honest mail: without forged trailers."""
+    queue_id, _, rest = found.text.partition(": ")
+    action, _, rest = rest.partition(": header ")
+    if action != "info":
+        return None
+    copy = rest.partition("; from=<")[0].rpartition(" from ")[0]
+    name, _, value = copy.partition(":")
+    return Header(found, queue_id, name.lower(), value.strip(), len(os.fsencode(copy)) >= HEADER_LIMIT)
 
 
 def code_words(reply: str) -> list[str]:
@@ -190,7 +213,7 @@ def finals(found: Iterable[Delivery], handed_on: set[tuple[str, str]]) -> list[D
             continue
         if one.to is None:
             for key in [k for k, old in last.items() if k[:2] == (one.entry.host, one.queue_id)
-                        and old.status == "deferred"]:  # fmt: skip
+                        and old.status == "deferred"]:
                 del last[key]
         last[(one.entry.host, one.queue_id, one.to, one.orig_to)] = one
     return list(last.values())

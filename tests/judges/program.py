@@ -21,12 +21,12 @@ CATEGORIES = (
     "over_quota", "greylisted", "unknown_user", "relay_denied", "blocklist", "rate", "policy", "content",
     "size", "syntax", "auth", "dns", "connection", "timeout", "tls", "loop", "suspended", "temporary",
     "local", "other",
-)  # fmt: skip
+)
 # The lab's own domains, as its main.cf had them.
 LOCAL_DOMAINS = (
     "lab.example", "mx1.lab.example", "out1.lab.example", "relay3.lab.example", "lmtp.lab.example",
     "lmtptcp.lab.example", "pipe.lab.example", "pipefail.lab.example", "virt.example", "vmail.example",
-)  # fmt: skip
+)
 LAB: dict[str, Any] = {
     "timezone": "UTC",
     "trusted_networks": ["127.0.2.0/24"],
@@ -60,7 +60,8 @@ class Program:
         )
         if expect is not None and done.returncode != expect:
             words = done.stderr.decode("utf-8", "replace")[-2000:]
-            raise AssertionError(f"{' '.join(arguments)}: exit status {done.returncode}, not {expect}: {words}")
+            said = f"{' '.join(arguments)}: exit status {done.returncode}, not {expect}: {words}"
+            raise AssertionError(said)
         return done.stdout
 
     def make_keys(self) -> "Program":
