@@ -36,3 +36,19 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prog
 def unpack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where unpacked samples lie."""
     return tmp_path_factory.mktemp("samples")
+
+
+def ignore_lists() -> list[tuple[str, str, str]]:
+    """What the grammar ignores knowingly: (daemon or place, first word, reason)."""
+    from sink.core import grammar
+
+    places = {"": grammar.ANYWHERE, "QID": grammar.AFTER_QUEUE_ID, **grammar.BY_DAEMON}
+    return [
+        (place, word.decode(), reason) for place, words in places.items() for word, reason in words.items()
+    ]
+
+
+@pytest.fixture(scope="session")
+def verdict() -> Callable[[bytes], str]:
+    """Says of a line: understood, ignored or not understood."""
+    raise NotImplementedError
