@@ -4,6 +4,7 @@ Rules: every value is checked here, so that the rest of the program asks nothing
 Fault with its line number (`sink.yamlfile`); relative paths start at the folder of the config file.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from sink import rootonly
-from sink.fault import CONFIG, Fault
+from sink.fault import CONFIG, NOINPUT, Fault
 from sink.yamlfile import Value, compose, text_of
 
 DEFAULT_PATH: Final = Path("/etc/postsink/postsink.yaml")
@@ -114,11 +115,14 @@ class Config:
 
 def load(path: Path | None = None) -> Config:
     """Reads the config file at `path`; without one the default file when it is there, else the defaults."""
-    if path is None:
-        if not DEFAULT_PATH.exists():
+    try:
+        text = text_of(path or DEFAULT_PATH)
+    except Fault as fault:
+        if path is None and fault.status == NOINPUT:
             return Config()
-        path = DEFAULT_PATH
-    node = compose(path, text_of(path))
+        raise
+    path = path or DEFAULT_PATH
+    node = compose(path, text)
     if node is None or Value(path, "", node).is_null():
         return Config()
     found = Value(path, "the file", node).fields(_READERS)
@@ -188,7 +192,7 @@ def _domain(text: str) -> str | None:
 def _local_domains(value: Value) -> tuple[str, ...]:
     if not value.is_list():
         path = _path(value)
-        if not path.exists():
+        if not os.path.exists(path):
             raise value.fault("names a file that is missing; make it, or write a list like [example.com]")
         return _domain_file(path)
     domains = []

@@ -1,4 +1,4 @@
-"""Reads files that only root, or whoever runs postsink, may read: seals, the keyring, header tokens.
+"""Reads and makes files that only root, or whoever runs postsink, may read: seals, keyring, header tokens.
 
 A secret that others can read is none, so such a file is refused, not warned about. What is checked is
 the open file, never its name, so that nobody can swap the file between the look and the reading.
@@ -9,8 +9,9 @@ import os
 import shlex
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
-from sink.fault import CONFIG, NOINPUT, NOPERM, Fault
+from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, Fault
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
@@ -24,11 +25,12 @@ def read(path: Path, limit: int, *, missing: str, bits: int = _OTHERS, any_owner
     78 for everything that the operator must set right.
     """
     try:
-        _check_link(path)
+        _check_link(path, any_owner)
         # The name without its links, and none followed now: a link made since the look is an error.
         # O_NONBLOCK: a FIFO of that name must not hang the command.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        with open(os.open(os.path.realpath(path), flags), "rb") as file:
+        extra = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        name = os.path.realpath(path)
+        with open(name, "rb", opener=lambda name, flags: os.open(name, flags | extra)) as file:
             _check_file(path, os.fstat(file.fileno()), bits, any_owner)
             data = file.read(limit + 1)
     except OSError as error:
@@ -46,12 +48,13 @@ def _refused(path: Path, number: int | None, missing: str) -> Fault:
     return Fault(CONFIG, f"{path} can't be read ({os.strerror(number or 0)}); check its path and its disk")
 
 
-def _check_link(path: Path) -> None:
+def _check_link(path: Path, any_owner: bool) -> None:
     """Refuses a symbolic link that somebody else can turn elsewhere, by its owner or its target's folder."""
     link = os.lstat(path)
     if not stat.S_ISLNK(link.st_mode):
         return
-    _check_owner(path, link)
+    if not any_owner:
+        _check_owner(path, link)
     folder = os.path.dirname(os.path.realpath(path))
     mode = os.stat(folder).st_mode
     if mode & _WRITABLE and not mode & stat.S_ISVTX:
@@ -72,3 +75,58 @@ def _check_file(path: Path, status: os.stat_result, bits: int, any_owner: bool) 
 def _check_owner(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise Fault(CONFIG, f"{path} belongs to another user; type: chown -h root {shlex.quote(str(path))}")
+
+
+def write(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Makes a new file of that mode and has it on the disk before it returns; never follows a link.
+
+    `owner` is a user and a group, for root to hand it to. Faults: 73 it exists or can't be made, 77.
+    """
+    try:
+        # "x" is O_CREAT and O_EXCL, which does not follow a link either.
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            try:
+                _fill(file, data, mode, owner)
+            except BaseException:
+                # Half a secret would be taken for a whole one.
+                os.unlink(path)
+                raise
+        sync_folder(path)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _fill(file: BinaryIO, data: bytes, mode: int, owner: tuple[int, int] | None) -> None:
+    os.fchmod(file.fileno(), mode)  # the umask may have taken bits away
+    if owner is not None:
+        os.fchown(file.fileno(), *owner)
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Has the name of a new file on the disk: fsync of the file alone does not promise that, see fsync(2)."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def unwritable(path: Path, error: OSError) -> Fault:
+    """Says why a file can't be made."""
+    if error.errno == errno.EEXIST:
+        return Fault(CANTCREATE, f"{path} exists already; it is not overwritten, so move it away first")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Fault(NOPERM, f"no permission to write in {path.parent}; run this as root or its owner")
+    reason = os.strerror(error.errno or 0)
+    return Fault(CANTCREATE, f"{path} can't be written ({reason}); check the folder and the disk")
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Makes the folder of a file, with that mode, where it is missing."""
+    try:
+        path.parent.mkdir(mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None

@@ -1,0 +1,1 @@
+"""The keyring of epoch keys, and the seal that locks it."""

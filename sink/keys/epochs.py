@@ -1,0 +1,122 @@
+"""What a keyring is: the epochs with their keys, and the key of open state.
+
+Rules: the epochs lie side by side and cover all of log time; exactly one is active, past ones stand before
+it and coming ones after; a destroyed one has no key; no two keys are alike and none is weak. A Keyring that
+breaks a rule can't be made.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final, Literal, get_args
+
+from sink.core.pseudonym import keyed, subkey
+from sink.fault import CONFIG, Fault
+from sink.keys.seal import weakness
+
+State = Literal["coming", "active", "retired", "destroyed"]
+
+COLUMNS: Final = ("epoch", "state", "since", "until", "check")
+RESTORE: Final = "restore it from its backup"
+WIDTH: Final = 32  # bytes of an epoch key and of the correlation key
+
+_MOST_EPOCHS: Final = 1000
+_LAST_NUMBER: Final = 32_767  # the rows' column is a smallint
+_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that datetime can show
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A range of log time [since, until), in UTC seconds, and the key of its pseudonyms."""
+
+    number: int
+    since: int | None  # None: open backwards
+    until: int | None  # None: open forwards
+    state: State
+    secret: bytes | None = field(repr=False)  # None: destroyed
+
+    @property
+    def check(self) -> str | None:
+        """The key's check value, 16 hex digits, which a store keeps; it tells nothing of the key."""
+        return None if self.secret is None else keyed(subkey(self.secret, "check"), 8)(b"postsink").hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """All epochs in the order of time, and the key of open state. Making an invalid one is a Fault 78."""
+
+    epochs: tuple[Epoch, ...]
+    correlation: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        wrong = _wrong(self)
+        if wrong:
+            raise Fault(CONFIG, f"the keyring is not valid: {wrong}; {RESTORE}")
+
+    @classmethod
+    def create(cls) -> "Keyring":
+        """Makes a keyring of one active epoch, open on both sides, of new random keys."""
+        epoch = Epoch(1, None, None, "active", secrets.token_bytes(WIDTH))
+        return cls((epoch,), secrets.token_bytes(WIDTH))
+
+    @property
+    def active(self) -> Epoch:
+        return next(epoch for epoch in self.epochs if epoch.state == "active")
+
+    def at(self, second: int) -> Epoch:
+        """Gives the epoch that holds a second of log time; it may be a destroyed one."""
+        return next(epoch for epoch in self.epochs if epoch.until is None or second < epoch.until)
+
+
+def _wrong(keyring: Keyring) -> str | None:
+    """Says what breaks the laws of a keyring, or gives None."""
+    epochs = keyring.epochs
+    if not 1 <= len(epochs) <= _MOST_EPOCHS:
+        return "it holds no epoch or too many"
+    if [epoch.state for epoch in epochs].count("active") != 1:
+        return "not exactly one epoch is active"
+    if epochs[0].since is not None or epochs[-1].until is not None:
+        return "its epochs are not open at both ends"
+    for before, after in pairwise(epochs):
+        if before.until is None or before.until != after.since or before.number >= after.number:
+            return "its epochs overlap or leave a gap"
+    return next(filter(None, map(_wrong_epoch, epochs)), None) or _wrong_order(epochs) or _wrong_keys(keyring)
+
+
+def _wrong_epoch(epoch: Epoch) -> str | None:
+    if not 1 <= epoch.number <= _LAST_NUMBER or epoch.state not in get_args(State):
+        return "an epoch has no valid number or state"
+    bounds = [bound for bound in (epoch.since, epoch.until) if bound is not None]
+    if not all(0 <= bound <= _LAST_SECOND for bound in bounds) or bounds != sorted(set(bounds)):
+        return "an epoch ends before it begins"
+    if (epoch.secret is None) != (epoch.state == "destroyed"):
+        return "an epoch's key is missing, or stands where the epoch is destroyed"
+    return None
+
+
+def _wrong_order(epochs: Sequence[Epoch]) -> str | None:
+    """Checks that past epochs stand before the active one, and coming ones after it."""
+    ranks = {"retired": 0, "destroyed": 0, "active": 1, "coming": 2}
+    order = [ranks[epoch.state] for epoch in epochs]
+    return None if order == sorted(order) else "the states of its epochs are out of order"
+
+
+def _wrong_keys(keyring: Keyring) -> str | None:
+    keys = [keyring.correlation, *(epoch.secret for epoch in keyring.epochs if epoch.secret is not None)]
+    if any(len(key) != WIDTH or weakness(key) for key in keys):
+        return "a key is weak"
+    return None if len(set(keys)) == len(keys) else "a key stands twice"
+
+
+def describe(keyring: Keyring) -> tuple[tuple[str, str, str, str, str], ...]:
+    """Gives a row of texts an epoch, under COLUMNS, without any secret."""
+    return tuple(
+        (str(epoch.number), epoch.state, _shown(epoch.since), _shown(epoch.until), epoch.check or "-")
+        for epoch in keyring.epochs
+    )
+
+
+def _shown(second: int | None) -> str:
+    return "-" if second is None else datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
