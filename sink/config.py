@@ -106,9 +106,9 @@ class Config:
     queue_id: Literal["hashed", "plain"] = "hashed"
     rejects: tuple[str, ...] = tuple(word for word in CATEGORIES if word != "blocklist")
     reject_patterns: tuple[tuple[bytes, str], ...] = ()  # (lower-case substring, category)
-    patience: int = 6 * _DAY  # Postfix's maximal_queue_lifetime and one day more (DESIGN law 4)
     fold_local_part: bool = True
     cut_detail: bool = True
+    patience: int = 6 * _DAY  # Postfix's maximal_queue_lifetime and one day more (DESIGN law 4)
     listen: tuple[Listen, ...] = (Listen("stream", Path("/run/postsink/stream")),)
     when_full: Literal["drop", "block"] = "drop"
 
@@ -332,9 +332,9 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "queue_id": lambda value: value.word(("hashed", "plain")),
     "rejects": _categories,
     "reject_patterns": _patterns,
-    "patience": _patience,
     "fold_local_part": Value.truth,
     "cut_detail": Value.truth,
+    "patience": _patience,
     "listen": _listen,
     "when_full": lambda value: value.word(("drop", "block")),
 }
