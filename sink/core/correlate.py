@@ -1,0 +1,284 @@
+"""Correlates the events of each queue id: open messages, log clocks, and when a row may leave.
+
+Law 4. Facts go to the message of their (host, queue id). A row waits until its host's log clock is 7 s past it,
+then is settled with the facts whose second is at most 5 s after its own, and never changes afterwards. Time here is
+log time, a clock for each host; only tick() brings wall clock, from outside.
+"""
+
+from collections import Counter
+from heapq import heappop, heappush
+
+from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, SEEN, compact
+from sink.core.messages import Message
+from sink.core.parse import Attempt, Event, Link
+from sink.core.rows import Row
+from sink.core.rules import Rules
+from sink.core.settle import Settler
+
+# Law 4's times, in seconds
+HOLD = 7  # a row leaves when its host's log clock is this much past it
+QUIET = 10.0  # or after this much wall clock without a newer line
+LINGER = 60  # an ended message, and a stub that only a link named
+UNQUEUED = 3_600  # one that was never active
+AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
+AGREE = 3  # so many in a row agree
+MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
+KEPT_LOOSE = 600  # facts younger than this are not compacted
+MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear text in RAM only
+
+
+class Host:
+    """One host's log clock, and what waits for it."""
+
+    __slots__ = ("clock", "dues", "fed", "heap", "heard", "name", "recent", "slots", "strays", "text")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.text = name.decode("utf-8", "replace")
+        self.clock = -1
+        self.strays: list[int] = []  # seconds of the last lines that were off
+        self.slots: dict[int, list[Message]] = {}  # messages with rows of a second that wait
+        self.dues: dict[int, list[Message]] = {}  # messages to look at in a second
+        self.heap: list[int] = []  # the seconds of dues
+        self.recent: dict[bytes, Message] = {}
+        self.heard: float | None = None  # wall clock of the last line
+        self.fed = False
+
+
+class Correlator:
+    """Open messages of one stream."""
+
+    def __init__(self, rules: Rules, counts: Counter[str]) -> None:
+        self.hosts: dict[bytes, Host] = {}
+        self.messages: dict[bytes, Message] = {}
+        self.rows: list[Row] = []
+        self.changed: dict[bytes, Message] | None = None  # filled where a store keeps open messages
+        self.dropped: list[bytes] = []
+        self._rules = rules
+        self._counts = counts
+        self._settler = Settler(self.messages, rules.plain_queue_id)
+
+    def host(self, name: bytes) -> Host:
+        """Return the host of a name, a new one where no line of it was seen."""
+        found = self.hosts.get(name)
+        if found is None:
+            found = self.hosts[name] = Host(name)
+        return found
+
+    # -- clocks
+
+    def hear(self, host: Host, second: int) -> None:
+        """Move a host's log clock to a line's second, unless the line is off."""
+        if host.clock < 0:
+            host.clock = second
+        ahead = second - host.clock
+        if -BEHIND <= ahead <= AHEAD:
+            if host.strays:
+                host.strays.clear()
+            if ahead > 0:
+                self._move(host, second)
+            return
+        strays = host.strays
+        if strays and not -BEHIND <= second - strays[0] <= AHEAD:
+            strays.clear()
+        strays.append(second)
+        if len(strays) == AGREE:
+            jump = max(strays)
+            strays.clear()
+            if jump < host.clock:
+                # The clock was set back: what waited for the old time has waited long enough.
+                self._release(host, [at for at in host.slots if at > jump + AHEAD])
+            self._move(host, jump)
+
+    def _move(self, host: Host, second: int) -> None:
+        host.clock = second
+        ripe = second - HOLD
+        if host.slots:
+            self._release(host, [at for at in host.slots if at <= ripe])
+        heap = host.heap
+        while heap and heap[0] <= second:
+            for message in host.dues.pop(heappop(heap)):
+                self._end(host, message, second)
+
+    def tick(self, now: float) -> None:
+        """Let wall clock (any seconds that only grow) pass: rows of quiet hosts leave, old messages end."""
+        for host in self.hosts.values():
+            if host.heard is None or host.fed:
+                host.heard, host.fed = now, False
+                continue
+            quiet = now - host.heard
+            if quiet < QUIET:
+                continue
+            self._release(host, list(host.slots))
+            heap, clock = host.heap, host.clock + int(quiet)
+            while heap and heap[0] <= clock:
+                for message in host.dues.pop(heappop(heap)):
+                    self._end(host, message, clock)
+
+    def flush(self) -> None:
+        """Let every waiting row leave: no line will follow."""
+        for host in self.hosts.values():
+            self._release(host, list(host.slots))
+
+    # -- rows
+
+    def _release(self, host: Host, seconds: list[int]) -> None:
+        settler = self._settler
+        for second in sorted(seconds):
+            for message in host.slots.pop(second):
+                view = settler.view(message, second, second + LATE)
+                later = []
+                for waiting in message.waiting:
+                    if waiting[0] == second:
+                        self.rows.append(settler.row(message, view, waiting, host.text))
+                    else:
+                        later.append(waiting)
+                message.waiting = later
+                if self.changed is not None:
+                    self.changed[message.token] = message
+
+    def preview(self) -> list[Row]:
+        """Return the rows that wait, settled with what is known now; they go on waiting."""
+        found: list[Row] = []
+        for host in self.hosts.values():
+            for second, messages in host.slots.items():
+                for message in messages:
+                    view = self._settler.view(message, second, second + LATE)
+                    found += [
+                        self._settler.row(message, view, waiting, host.text)
+                        for waiting in message.waiting
+                        if waiting[0] == second
+                    ]
+        return found
+
+    # -- facts
+
+    def message(self, host: Host, token: bytes, queue_id: bytes, epoch: int, second: int) -> Message:
+        """Return the open message of a token; queue_id b"" makes a stub that a link names."""
+        message = self.messages.get(token)
+        if message is None:
+            message = self.messages[token] = Message(token, host.name, queue_id, epoch, second)
+            if len(self.messages) > self._rules.most_messages:
+                self._evict()
+            self._look_at(host, message, host.clock + (UNQUEUED if queue_id else LINGER))
+        elif queue_id and not message.queue_id:
+            message.queue_id = queue_id
+            message.epoch = epoch
+            message.first = message.last = second
+        return message
+
+    def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
+        """Take an event's facts and link into its message."""
+        facts, attempt, _, link = event
+        ended = message.ended
+        for kind, value in facts:
+            if kind == SEEN and message.facts and second >= message.first:
+                break
+            if kind >= FIRST_HEADER:
+                message.headers += 1
+                if message.headers > MOST_HEADERS:
+                    message.learn(second, micros, CUT, 1)
+                    break
+            elif kind == PARENT:
+                self._name_parent(host, message, value, second)
+            message.learn(second, micros, kind, value)
+        message.first = min(message.first, second)
+        message.last = max(message.last, second)
+        if attempt is not None and not message.arrived and attempt[3] is not None:
+            message.learn(second, 0, ARRIVED, second - round(attempt[3]))
+        if link is not None:
+            self._hand_on(host, message, second, micros, link)
+        if message.ended != ended and message.ended >= 0:
+            self._look_at(host, message, message.ended + LINGER)
+        if len(message.facts) >= message.limit:
+            message.facts = compact(message.facts, host.clock - KEPT_LOOSE)
+            message.limit = max(message.limit, 2 * len(message.facts))
+        if self.changed is not None:
+            self.changed[message.token] = message
+
+    def wait(
+        self, host: Host, message: Message, second: int, micros: int, key: bytes, instance: str,
+        agent: str | None, attempt: Attempt,
+    ) -> None:  # fmt: skip
+        """Let an attempt wait for its row's time."""
+        waiting = message.waiting
+        if not any(known[0] == second for known in waiting[-1:]) and all(known[0] != second for known in waiting):
+            host.slots.setdefault(second, []).append(message)
+        waiting.append((second, micros, key, instance, agent, attempt))
+        if host.clock - HOLD >= second:
+            self._release(host, [second])
+
+    def _hand_on(self, host: Host, parent: Message, second: int, micros: int, link: Link) -> None:
+        """Note at the child that a message was handed to it."""
+        kind, token = link
+        if token == parent.token:
+            return
+        child = self.message(host, token, b"", parent.epoch, second)
+        child.learn(second, micros, PARENT, (kind, parent.token, parent.queue_id))
+        if token not in parent.children:
+            parent.children.append(token)
+        if self.changed is not None:
+            self.changed[token] = child
+
+    def _name_parent(self, host: Host, child: Message, link: tuple[int, bytes, bytes], second: int) -> None:
+        """Note at the parent, which a child's own line names, that a child hangs on it."""
+        token = link[1]
+        if token == child.token:
+            return
+        parent = self.message(host, token, b"", child.epoch, second)
+        if child.token not in parent.children:
+            parent.children.append(child.token)
+        if self.changed is not None:
+            self.changed[token] = parent
+
+    def take_up(self, message: Message) -> None:
+        """Take up an open message that an earlier run left."""
+        host = self.host(message.host)
+        self.messages[message.token] = message
+        for second in {waiting[0] for waiting in message.waiting}:
+            host.slots.setdefault(second, []).append(message)
+        self._look_at(host, message, max(host.clock, 0) + LINGER)
+
+    # -- ends
+
+    def _look_at(self, host: Host, message: Message, second: int) -> None:
+        due = host.dues.get(second)
+        if due is None:
+            host.dues[second] = [message]
+            heappush(host.heap, second)
+        else:
+            due.append(message)
+
+    def _end(self, host: Host, message: Message, clock: int) -> None:
+        """Forget a message whose time is over; look again later at one whose time is not."""
+        if message.gone:
+            return
+        if not message.queue_id:
+            why, due = "named_only", message.first + LINGER
+        elif message.ended >= 0:
+            why, due = "ended", message.ended + LINGER
+        elif not message.active:
+            why, due = "never_active", message.last + UNQUEUED
+        else:
+            why, due = "out_of_patience", message.last + self._rules.patience
+        if due > clock:
+            self._look_at(host, message, due)
+        elif message.waiting or any(token in self.messages for token in message.children):
+            self._look_at(host, message, clock + LINGER)
+        else:
+            self._forget(message, why)
+
+    def _forget(self, message: Message, why: str) -> None:
+        message.gone = True
+        del self.messages[message.token]
+        self._counts["forgotten_" + why] += 1
+        if self.changed is not None:
+            self.changed.pop(message.token, None)
+            self.dropped.append(message.token)
+
+    def _evict(self) -> None:
+        """Forget the oldest message: there are more than the operator allows."""
+        oldest = next(iter(self.messages.values()))
+        host = self.host(oldest.host)
+        self._release(host, sorted({waiting[0] for waiting in oldest.waiting} & host.slots.keys()))
+        self._forget(oldest, "too_many")

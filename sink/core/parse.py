@@ -1,0 +1,332 @@
+"""Parses what follows "QID: " in a record: text -> event.
+
+Law 1: raw text lives for one call. An event holds pseudonyms, numbers, times and words of closed lists. Texts are
+read anchored, left to right and quote-aware; whatever does not fit is not understood (None) and dropped.
+Each pattern names the Postfix source that prints the line.
+"""
+
+import re
+from collections.abc import Callable
+
+from sink.core import values
+from sink.core.addressbook import AddressBook, Party, SenderFact
+from sink.core.facts import (
+    ACTIVE,
+    CLIENT,
+    END,
+    FILTER,
+    FORWARD,
+    MESSAGE_ID,
+    NOTIFICATION,
+    PARENT,
+    PICKUP_SENDER,
+    PROBE,
+    PROXY,
+    REQUEUE,
+    RESENT_ID,
+    SEEN,
+    SENDER,
+    UID,
+)
+from sink.core.grammar import AFTER_QUEUE_ID
+from sink.core.headers import ADDRESS, Facts, HeaderReader
+from sink.core.pseudonym import Pseudonyms, Tokens
+from sink.core.queueid import is_queue_id
+from sink.core.reasons import classify
+from sink.core.refusals import Refusal, RefusalReader
+from sink.core.relays import Relays, in_networks, is_loopback, plain_address
+from sink.core.rules import Rules
+
+# A delivery attempt: (recipient, original recipient, status, delay in seconds, delays a/b/c/d, DSN, reply code, reason,
+# relay, relay kind, next queue id, link or 0, next queue id's token)
+Attempt = tuple[
+    Party | None, Party | None, str, float | None, str | None, str | None, int | None, str | None,
+    bytes, str, bytes, int, bytes,
+]  # fmt: skip
+Link = tuple[int, bytes]  # (link, token of the queue id that this one was handed to)
+Event = tuple[Facts, Attempt | None, Refusal | None, Link | None]
+Handler = Callable[[bytes, str | None, bytes], Event | None]
+
+STATUSES = {  # bounce_append(), defer_append(), verify_append(), sent() [src/global]; SOFTBOUNCE: soft_bounce of old
+    name.encode(): name.lower()
+    for name in """sent deferred bounced expired force-expired deliverable undeliverable undeliverable-but-not-cached
+    SOFTBOUNCE softbounce filtered relayed discarded""".split()
+}
+PROBES = frozenset({"deliverable", "undeliverable", "undeliverable-but-not-cached"})
+DELIVERED = frozenset({"sent", "deliverable"})
+SESSION = b"NOQUEUE/"  # what stands for a queue id where smtpd proxies and has none
+
+# log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
+_DELIVERY = re.compile(
+    rb"to=" + ADDRESS + rb", (?:orig_to=" + ADDRESS + rb", )?relay=([^,]*+), (?:conn_use=\d++, )?"
+    rb"delay=([\d.]++), (?:delays=([\d./]++), )?(?:tls=[^,]*+, )?(?:dsn=(\d\.\d{1,3}\.\d{1,3}), )?"
+    rb"status=([A-Za-z-]++)(.*+)",
+    re.DOTALL,
+)
+_RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+))(?:, orig_to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+)))?,? ", re.DOTALL)
+_STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
+_DELAYS = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?(?:/(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?){3}")
+_NUMBER = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?")
+_DSN = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}")
+_SAID = re.compile(rb" ?\((?:host [^ ]*+ (?:said|refused to talk to me): )?([245]\d\d)[ -]")
+_NEXT = re.compile(rb"(?:queued as|forwarded as) ([0-9A-Za-z]{5,20})\)?\Z")
+# qmgr_active_feed(), qmgr_message_... [src/qmgr/qmgr_active.c, qmgr_message.c]
+_QUEUED = re.compile(rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), size=(\d{1,15}), nrcpt=(\d{1,9}) \(queue active\)", re.DOTALL)
+_EXPIRED = re.compile(rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), status=(expired|force-expired), returned to sender", re.DOTALL)
+# smtpd's mail_open_stream() and qmqpd's [src/smtpd/smtpd.c, src/qmqpd/qmqpd.c]
+_CLIENT = re.compile(rb"client=([^\[\s]*+)\[([^\]\s]++)\](?::\d{1,5})?(.*+)", re.DOTALL)
+_SASL = re.compile(rb", sasl_method=[^,]*+")
+_ORIGINAL = re.compile(rb"(?:, orig_queue_id=([^,]*+))?(?:, orig_client=[^\[\s]*+\[([^\]\s]++)\](?::\d{1,5})?)?", re.DOTALL)
+# pickup_service() [src/pickup/pickup.c]
+_PICKUP = re.compile(rb"uid=\d{1,10} from=(?:" + ADDRESS + rb"|([^< ]++))(?: orig_id=([0-9A-Za-z]{5,20}))?", re.DOTALL)
+# bounce_notify_*() [src/bounce]
+_NOTIFIED = re.compile(
+    rb"(?:sender|postmaster) (?:non-delivery|delay|delivery status) notification: ([0-9A-Za-z]{5,20})"
+)
+# smtpd_proxy.c: the reply of the proxy to the end of the message
+_ACCEPTED = re.compile(rb"proxy-accept: END-OF-MESSAGE: [^;]*?queued as ([0-9A-Za-z]{5,20})(?:[;) ]|\Z)")
+
+_SEEN: Facts = ((SEEN, 0),)
+_ENDED: Facts = ((END, 0),)
+NOTHING: Event = (_SEEN, None, None, None)
+ENDED: Event = (_ENDED, None, None, None)
+
+
+class Parser:
+    """Parses the texts of one epoch's messages."""
+
+    def __init__(self, pseudonyms: Pseudonyms, tokens: Tokens, rules: Rules) -> None:
+        self.pseudonyms = pseudonyms
+        self._rules = rules
+        self._tokens = tokens
+        self.book = AddressBook(pseudonyms, rules)
+        self._relays = Relays(pseudonyms.relay, rules)
+        self._headers = HeaderReader(self.book, pseudonyms.message_id, rules.header_tokens)
+        self.refusals = RefusalReader(self.book, rules)
+        self._clients: dict[bytes, tuple[str, int]] = {}
+        # by the first four bytes; a whole word is checked by the pattern
+        self.handlers: dict[bytes, Handler] = {
+            b"to=<": self.delivery, b"from": self.sender, b"clie": self.client, b"mess": self.message_id,
+            b"rese": self.resent_id, b"remo": self.removed, b"uid=": self.pickup, b"info": self.header,
+            b"mile": self.milter, b"reje": self.refused, b"prox": self.proxied, b"send": self.notified,
+            b"post": self.notified, b"requ": self.requeued, b"disc": self.discarded,
+        }  # fmt: skip
+
+    def parse(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Return the event of the text after "QID: ", None where it is not understood."""
+        handler = self.handlers.get(text[:4])
+        if handler is not None:
+            event = handler(host, daemon, text)
+            if event is not None:
+                return event
+        if text.startswith(b"to="):
+            return self.delivery(host, daemon, text)
+        return NOTHING if text.partition(b" ")[0] in AFTER_QUEUE_ID else None
+
+    def delivery(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read a delivery line, `to=<…>, … status=word (text)`."""
+        match = _DELIVERY.fullmatch(text)
+        if match is None:
+            return self._unordered(host, text)
+        to, original, relay, delay, delays, dsn, status, said = match.groups()
+        return self._attempt(host, to, original, relay, delay, delays, dsn, status, said)
+
+    def _unordered(self, host: bytes, text: bytes) -> Event | None:
+        """Read a delivery line whose fields come in another order, or with others among them."""
+        found = _RECIPIENT.match(text)
+        if found is None:
+            return None
+        # Up to the first status=: what stands in its parentheses may hold a whole forged line.
+        fields, equals, rest = text[found.end() - 1 :].partition(b" status=")
+        status = _STATUS.match(rest)
+        if not equals or status is None:
+            return None
+        named = dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field)
+        to = found[2] if found[1] is None else found[1]
+        original = found[4] if found[3] is None else found[3]
+        get = named.get
+        return self._attempt(
+            host, to, original, get(b"relay", b"none"), get(b"delay", b""), get(b"delays"), get(b"dsn"), *status.groups()
+        )
+
+    def _attempt(
+        self, host: bytes, to: bytes, original: bytes | None, relay: bytes, delay: bytes,
+        delays: bytes | None, dsn: bytes | None, word: bytes, said: bytes,
+    ) -> Event | None:  # fmt: skip
+        status = STATUSES.get(word)
+        if status is None:
+            return None
+        relay_name, relay_kind = self._relays.relay(relay)
+        code = _SAID.match(said)
+        reason = None if status in DELIVERED else classify(said, dsn or b"", self._rules)
+        link, next_id, token = 0, b"", b""
+        following = _NEXT.search(said, max(0, len(said) - 40)) if b"ed as " in said else None
+        if following is not None:
+            link = FORWARD if following[0].startswith(b"f") else FILTER
+            next_id = self.pseudonyms.queue_id(following[1])
+            token = self._tokens.token(host, following[1])
+        book = self.book
+        attempt = (
+            book.party(to),
+            None if original is None else book.party(original),
+            status,
+            float(delay) if _NUMBER.fullmatch(delay) else None,
+            delays.decode("ascii") if delays and _DELAYS.fullmatch(delays) else None,
+            dsn.decode("ascii") if dsn and _DSN.fullmatch(dsn) else None,
+            int(code[1]) if code else None,
+            reason,
+            relay_name,
+            relay_kind,
+            next_id,
+            link,
+            token,
+        )
+        facts: Facts = ((PROBE, 1),) if status in PROBES else ()
+        return facts, attempt, None, (link, token) if link else None
+
+    def sender(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read qmgr's `from=<…>, size=N, nrcpt=N (queue active)` and `from=<…>, status=expired, …`."""
+        match = _QUEUED.fullmatch(text)
+        if match is not None:
+            sender = self._sender(match[1], match[2])
+            return ((SENDER, sender), (ACTIVE, (int(match[3]), int(match[4])))), None, None, None
+        match = _EXPIRED.fullmatch(text)
+        if match is None:
+            return None
+        sender = self._sender(match[1], match[2])
+        status = match[3].decode("ascii")
+        attempt = (None, None, status, None, None, None, None, "timeout", b"", "none", b"", 0, b"")
+        return ((SENDER, sender),), attempt, None, None
+
+    def _sender(self, quoted: bytes | None, plain: bytes | None) -> SenderFact:
+        return self.book.sender((quoted if quoted is not None else plain) or b"")
+
+    def client(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read smtpd's `client=host[ip]` with SASL and XFORWARD attributes."""
+        match = _CLIENT.fullmatch(text)
+        if match is None:
+            return None
+        tail = match[3]
+        origin, loopback = self._origin(match[2])
+        if daemon == "qmqpd":
+            origin = "qmqpd"
+        submitter: tuple[bytes, bytes] = (b"", b"")
+        links: Facts = ()
+        if tail:
+            sasl = _SASL.match(tail)
+            rest = tail[sasl.end() :] if sasl else tail
+            user, named, sasl_sender = rest.removeprefix(b", sasl_username=").partition(b", sasl_sender=")
+            if rest.startswith(b", sasl_username="):
+                origin, submitter = "sasl", self.book.party(user)[:2]
+            elif rest.startswith(b", sasl_sender=") or named or sasl:
+                origin = "sasl"
+            else:
+                origin, links = self._forwarded(host, origin, rest)
+                loopback = 1  # only hosts that smtpd_authorized_xforward_hosts names may say this
+        return ((CLIENT, (origin, loopback, *submitter)), *links), None, None, None
+
+    def _forwarded(self, host: bytes, origin: str, rest: bytes) -> tuple[str, Facts]:
+        """Read XFORWARD's attributes: they name the client of the first pass, and its queue id."""
+        match = _ORIGINAL.fullmatch(rest)
+        if match is None:
+            return origin, ()
+        if match[2]:
+            origin = self._origin(match[2])[0]
+        parent = match[1]
+        if not parent or not is_queue_id(parent):
+            return origin, ()
+        link = (FILTER, self._tokens.token(host, parent), self.pseudonyms.queue_id(parent))
+        return origin, ((PARENT, link),)
+
+    def _origin(self, address: bytes) -> tuple[str, int]:
+        found = self._clients.get(address)
+        if found is None:
+            if len(self._clients) >= 8192:  # noqa: PLR2004 - cached clients, clear text in RAM only
+                self._clients.clear()
+            plain = plain_address(address)
+            trusted = in_networks(plain, self._rules.trusted_networks)
+            found = self._clients[address] = ("trusted" if trusted else "smtpd", int(is_loopback(plain) or trusted))
+        return found
+
+    def pickup(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read pickup's `uid=N from=<…>`, with orig_id= after a requeue."""
+        match = _PICKUP.fullmatch(text)
+        if match is None:
+            return None
+        facts: Facts = ((UID, 0), (PICKUP_SENDER, self._sender(match[1], match[2])))
+        if match[3]:
+            link = (REQUEUE, self._tokens.token(host, match[3]), self.pseudonyms.queue_id(match[3]))
+            facts = (*facts, (PARENT, link))
+        return facts, None, None, None
+
+    def message_id(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read cleanup's `message-id=…`; the rest of the line is the sender's text."""
+        if not text.startswith(b"message-id="):
+            return None
+        found = values.message_id(text[11:])
+        return ((MESSAGE_ID, self.pseudonyms.message_id(found) if found else b""),), None, None, None
+
+    def resent_id(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read cleanup's `resent-message-id=…`."""
+        if not text.startswith(b"resent-message-id="):
+            return None
+        found = values.message_id(text[18:])
+        return (((RESENT_ID, self.pseudonyms.message_id(found)),) if found else _SEEN), None, None, None
+
+    def removed(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `removed` of qmgr and postsuper, `removed (canceled)` and `(discarded)` of cleanup 3.10."""
+        return ENDED if text in (b"removed", b"removed (canceled)", b"removed (discarded)") else None
+
+    def requeued(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read postsuper's `requeued`."""
+        return ENDED if text == b"requeued" else None
+
+    def discarded(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `discard: …` of an access rule or of header_checks."""
+        if not text.startswith(b"discard: "):
+            return None
+        return ENDED if daemon == "cleanup" else NOTHING
+
+    def header(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read cleanup's `info: header Name: value from …`."""
+        if not text.startswith(b"info: header "):
+            return NOTHING if text.startswith(b"info: ") else None
+        facts = self._headers.facts(text[13:], milter=False)
+        return (facts or _SEEN), None, None, None
+
+    def milter(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `milter-header-info:`, `milter-reject:`, `milter-discard:` [src/cleanup/cleanup_milter.c]."""
+        if text.startswith(b"milter-header-info: header "):
+            facts = self._headers.facts(text[27:], milter=True)
+            return (facts or _SEEN), None, None, None
+        if text.startswith(b"milter-discard: "):
+            return ENDED
+        for word in (b"milter-reject: ", b"milter-header-reject: "):
+            if text.startswith(word):
+                return self._refusal(daemon, text[len(word) :])
+        return None
+
+    def refused(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `reject: …`."""
+        return self._refusal(daemon, text[8:]) if text.startswith(b"reject: ") else None
+
+    def proxied(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `proxy-reject: …` and `proxy-accept: END-OF-MESSAGE: … queued as QID`."""
+        if text.startswith(b"proxy-reject: "):
+            return self._refusal(daemon, text[14:])
+        match = _ACCEPTED.match(text)
+        if match is None:
+            return NOTHING if text.startswith(b"proxy-accept: ") else None
+        return (), None, None, (PROXY, self._tokens.token(host, match[1]))
+
+    def _refusal(self, daemon: str | None, text: bytes) -> Event | None:
+        refusal = self.refusals.read(text)
+        if refusal is None:
+            return None
+        ends = daemon == "cleanup" or refusal[0] == "END-OF-MESSAGE"
+        return (_ENDED if ends else _SEEN), None, refusal, None
+
+    def notified(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read bounce's `sender non-delivery notification: QID` and its kin."""
+        match = _NOTIFIED.fullmatch(text)
+        return (_SEEN, None, None, (NOTIFICATION, self._tokens.token(host, match[1]))) if match else None

@@ -1,0 +1,341 @@
+"""The one object that everything drives: lines in, batches of rows out.
+
+`run`, `import`, `explain` and the tests call feed() and tick() and commit each Batch in one transaction. Pure: no
+file, socket, clock or log. What it counts it counts by daemon and reason, never by text.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from sink.core.correlate import MOST_RECENT, Correlator, Host
+from sink.core.grammar import AFTER_QUEUE_ID, ignored_words
+from sink.core.messages import Message
+from sink.core.parse import SESSION, Event, Parser
+from sink.core.pseudonym import Pseudonyms, Tokens
+from sink.core.queueid import is_queue_id
+from sink.core.rows import DELIVERY, Row
+from sink.core.rules import Rules
+from sink.core.state import decode_host, decode_message, encode_host, encode_message
+from sink.core.syslog import Reader
+from sink.core.tags import Program
+
+KEY = DELIVERY.index("id")
+SENDER = DELIVERY.index("sender_user")
+MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
+
+
+class Epoch(NamedTuple):
+    """A range of log time [since, until) in UTC seconds (None: open) and its secret; None is destroyed."""
+
+    number: int
+    since: int | None
+    until: int | None
+    secret: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Epoch(number={self.number})"
+
+
+class Batch(NamedTuple):
+    """What one transaction commits: rows, refusals, and changes of open messages by token."""
+
+    rows: list[Row]
+    rejects: list[Row]
+    puts: dict[bytes, bytes]
+    drops: list[bytes]
+    again: list[Row]  # rows that preview() showed before they were settled: they replace what it showed
+
+
+class Pipeline:
+    """Turns syslog lines of one stream into rows.
+
+    counts: lines, postfix_lines, delivery_lines, expired_lines, rejects, rejects_not_kept, ignored, not_understood,
+    not_syslog, not_postfix, too_long, without_sender, without_daemon, epoch_destroyed, repeated, forgotten_*;
+    and "not_understood:DAEMON" for each daemon.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        epochs: Sequence[Epoch],
+        correlation: bytes,
+        reader: Reader,
+        journal: bool = False,
+        naming: Callable[[bytes, bool], Pseudonyms] = Pseudonyms,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.reader = reader
+        self._rules = rules
+        self._naming = naming
+        self._epochs = tuple(epochs)
+        self._tokens = Tokens(correlation)
+        first = self._epochs[0]
+        always = len(self._epochs) == 1 and first.since is None and first.until is None
+        self._only = first if always and first.secret is not None else None
+        self._parsers: dict[int, Parser] = {}
+        self._rejects: list[Row] = []
+        self._shown: set[bytes] = set()  # delivery keys that an earlier run's preview() showed
+        self._ignored: dict[str | None, dict[bytes, str]] = {}
+        self._correlator = Correlator(rules, self.counts)
+        if journal:
+            self._correlator.changed = {}
+
+    # -- lines
+
+    def feed(self, lines: Iterable[bytes]) -> Batch:
+        """Take lines without their newline; return what they and the log time they bring let leave."""
+        counts, read, hosts = self.counts, self.reader.read, self._correlator.hosts
+        number = postfix = ignored = nameless = 0
+        correlator = self._correlator
+        for line in lines:
+            number += 1
+            record = read(line) if len(line) <= MOST_LINE else None
+            if record is None:
+                counts["too_long" if len(line) > MOST_LINE else "not_syslog"] += 1
+                continue
+            second, micros, name, program, pid, text = record
+            if not program.postfix:
+                continue
+            postfix += 1
+            if program.daemon is None:
+                nameless += 1
+            host = hosts.get(name) or correlator.host(name)
+            host.fed = True
+            if second != host.clock or host.strays:
+                correlator.hear(host, second)
+            at = text.find(b": ", 5, 22)
+            if at > 0:
+                message = host.recent.get(text[:at])
+                if message is not None and not message.gone:
+                    self._take(host, message, second, micros, program, pid, text, at)
+                    continue
+                if self._take_first(host, second, micros, program, pid, text, at):
+                    continue
+            words = self._ignored.get(program.daemon)
+            if words is None:
+                words = self._ignored[program.daemon] = ignored_words(program.daemon)
+            if text.partition(b" ")[0] in words:
+                ignored += 1
+            else:
+                self._not_understood(program)
+        counts["lines"] += number
+        counts["postfix_lines"] += postfix
+        counts["ignored"] += ignored
+        counts["without_daemon"] += nameless
+        return self._batch()
+
+    def _not_understood(self, program: Program) -> None:
+        self.counts["not_understood"] += 1
+        self.counts["not_understood:" + (program.daemon or "unknown")] += 1
+
+    def _take_first(
+        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
+    ) -> bool:
+        """Take a text whose queue id was not met lately; False where it has none."""
+        queue_id = text[:at]
+        if not is_queue_id(queue_id):
+            return self._take_noqueue(host, second, micros, program, pid, text, at)
+        rest = text[at + 2 :]
+        message = self._message(host, queue_id, second, rest[:4])
+        if message is None:
+            if rest.partition(b" ")[0] not in AFTER_QUEUE_ID:
+                return False
+            self.counts["ignored"] += 1
+            return True
+        self._take(host, message, second, micros, program, pid, text, at)
+        return True
+
+    def _message(self, host: Host, queue_id: bytes, second: int, begin: bytes) -> Message | None:
+        """Find or open the message of a queue id; None where the text is of no use and nothing is open."""
+        token = self._tokens.token(host.name, queue_id)
+        message = self._correlator.messages.get(token)
+        if message is None or not message.queue_id:
+            epoch = self._epoch(second)
+            if epoch is None:
+                return None
+            parser = self._parser(epoch)
+            if begin not in parser.handlers and begin[:3] != b"to=":
+                return None
+            hidden = parser.pseudonyms.queue_id(queue_id)
+            message = self._correlator.message(host, token, hidden, epoch.number, second)
+        if len(host.recent) >= MOST_RECENT:
+            host.recent.clear()
+        host.recent[queue_id] = message
+        return message
+
+    def _take(
+        self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
+    ) -> None:
+        """Parse a text of a known message, and give its event to the message."""
+        event = self._parsers[message.epoch].parse(host.name, program.daemon, text[at + 2 :])
+        if event is None:
+            self._not_understood(program)
+            return
+        self.apply(host, message, second, micros, program, pid, text, event)
+
+    def apply(
+        self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes,
+        event: Event,
+    ) -> None:  # fmt: skip
+        """Give an event to its message; its attempt waits, its refusal leaves."""
+        correlator = self._correlator
+        correlator.apply(host, message, second, micros, event)
+        _, attempt, refusal, _ = event
+        if attempt is not None:
+            self.counts["delivery_lines" if attempt[0] is not None else "expired_lines"] += 1
+            parser = self._own_parser(second)
+            if parser is None:
+                return
+            key = parser.pseudonyms.delivery_key(host.name, second, pid, text.rstrip())
+            correlator.wait(host, message, second, micros, key, program.instance, program.daemon, attempt)
+        elif refusal is not None:
+            self.refuse(host, second, micros, program, pid, text, refusal[-1], event)
+
+    def refuse(
+        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, category: str,
+        event: Event,
+    ) -> None:  # fmt: skip
+        """Let a refusal leave, unless its category is not kept."""
+        if category in self._rules.dropped_rejects:
+            self.counts["rejects_not_kept"] += 1
+            return
+        epoch = self._epoch(second)
+        refusal = event[2]
+        if epoch is None or refusal is None:
+            return
+        stage, code, dsn, sender, recipient, _ = refusal
+        self.counts["rejects"] += 1
+        key = self._parser(epoch).pseudonyms.reject_id(host.name, second, micros, pid, text.rstrip())
+        self._rejects.append(
+            (
+                second, key, micros, epoch.number, host.text, program.instance, program.daemon, stage, code, dsn,
+                sender[1] if sender else None, (sender[2] or None) if sender else None,
+                recipient[0] if recipient else None, (recipient[1] or None) if recipient else None, category,
+            )
+        )  # fmt: skip
+
+    def _take_noqueue(
+        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
+    ) -> bool:
+        """Take what smtpd and postscreen say without a queue id; a proxied session stands for one."""
+        rest = text[at + 2 :] if text.startswith(b"NOQUEUE: ") else text
+        begin = rest[:4]
+        if begin in (b"clie", b"prox") and not rest.startswith(b"proxy-reject"):
+            if text is rest and begin == b"clie":
+                return False  # a client= without a queue id and without NOQUEUE is masked
+            message = self._message(host, SESSION + pid, second, begin)
+            if message is None:
+                return False
+            event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
+            if event is not None:
+                self.apply(host, message, second, micros, program, pid, text, event)
+            return event is not None
+        parser = self._own_parser(second)
+        if parser is None:
+            return False
+        if begin in (b"reje", b"mile", b"prox"):
+            event = parser.parse(host.name, program.daemon, rest)
+            if event is not None and event[2] is not None:
+                self.refuse(host, second, micros, program, pid, text, event[2][-1], event)
+                return True
+        if text is not rest and parser.parse(host.name, program.daemon, rest) is not None:
+            self.counts["ignored"] += 1
+            return True
+        return False
+
+    # -- epochs
+
+    def _epoch(self, second: int) -> Epoch | None:
+        for epoch in self._epochs:
+            if (epoch.since is None or epoch.since <= second) and (epoch.until is None or second < epoch.until):
+                if epoch.secret is None:
+                    self.counts["epoch_destroyed"] += 1
+                    return None
+                return epoch
+        return None
+
+    def _parser(self, epoch: Epoch) -> Parser:
+        parser = self._parsers.get(epoch.number)
+        if parser is None:
+            assert epoch.secret is not None
+            pseudonyms = self._naming(epoch.secret, self._rules.plain_queue_id)
+            parser = self._parsers[epoch.number] = Parser(pseudonyms, self._tokens, self._rules)
+        return parser
+
+    def _own_parser(self, second: int) -> Parser | None:
+        """Return the parser of the epoch that holds a line's own time."""
+        if self._only is not None:
+            return self._parser(self._only)
+        epoch = self._epoch(second)
+        return None if epoch is None else self._parser(epoch)
+
+    # -- time and state
+
+    def tick(self, now: float) -> Batch:
+        """Let wall clock pass: now in seconds of any clock that only grows."""
+        self._correlator.tick(now)
+        return self._batch()
+
+    def flush(self) -> Batch:
+        """Let all rows leave, since no line will follow."""
+        self._correlator.flush()
+        return self._batch()
+
+    def preview(self) -> Batch:
+        """Return the rows that wait as they would be now; they go on waiting.
+
+        For an import that another one follows: its last rows may be kept at once, and are replaced where
+        the next file's first lines say more.
+        """
+        shown = self._correlator.preview()
+        self._count_senders(shown)
+        return Batch(shown, [], {}, [], [])
+
+    def open_messages(self) -> int:
+        """Return the number of open messages."""
+        return len(self._correlator.messages)
+
+    def state(self) -> dict[bytes, bytes]:
+        """Return the whole open state by token, for a store."""
+        correlator = self._correlator
+        found = {token: encode_message(message) for token, message in correlator.messages.items()}
+        found.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
+        return found
+
+    def resume(self, state: dict[bytes, bytes]) -> None:
+        """Take up the open state that an earlier run left; before any line is fed."""
+        correlator = self._correlator
+        for token, value in state.items():
+            if token.startswith(b"host:"):
+                decode_host(value, correlator.host(token[5:]))
+        for token, value in state.items():
+            if token.startswith(b"host:"):
+                continue
+            message = decode_message(token, value)
+            epoch = next((e for e in self._epochs if e.number == message.epoch and e.secret), None)
+            if epoch is not None:
+                self._parser(epoch)
+                correlator.take_up(message)
+                self._shown.update(waiting[2] for waiting in message.waiting)
+
+    def _batch(self) -> Batch:
+        correlator = self._correlator
+        rows, rejects = correlator.rows, self._rejects
+        correlator.rows, self._rejects = [], []
+        again: list[Row] = []
+        if self._shown:
+            again = [row for row in rows if row[KEY] in self._shown]
+            rows = [row for row in rows if row[KEY] not in self._shown]
+            self._shown.difference_update(row[KEY] for row in again)
+        self._count_senders(rows)
+        puts: dict[bytes, bytes] = {}
+        drops: list[bytes] = []
+        if correlator.changed is not None:
+            puts = {token: encode_message(message) for token, message in correlator.changed.items()}
+            puts.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
+            drops, correlator.dropped, correlator.changed = correlator.dropped, [], {}
+        return Batch(rows, rejects, puts, drops, again)
+
+    def _count_senders(self, rows: list[Row]) -> None:
+        self.counts["without_sender"] += sum(row[SENDER] is None for row in rows)

@@ -1,0 +1,119 @@
+"""Classes a refusal or a failed delivery by code, DSN and wording; reply text itself is never kept.
+
+The first class that fits wins: an operator's own wordings, then wordings (they say more than codes, since
+many servers answer 550 5.7.1 to all), then the enhanced code, then the three-digit code.
+"""
+
+from sink.core.rules import Rules
+
+# Wordings in lower case, from Postfix's own texts [src/smtpd/smtpd_check.c, src/smtp/smtp_connect.c,
+# src/global/pipe_command.c ...] and from what large providers and common policy servers answer.
+_WORDINGS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+    (
+        "over_quota",
+        (
+            b"mailbox is full", b"mailbox full", b"over quota", b"overquota", b"quota exceeded",
+            b"exceeded quota", b"exceeded storage", b"out of storage", b"insufficient system storage",
+            b"quota exceed", b"storage quota", b"disk quota", b"mailfolder is full", b"inbox is full",
+        ),
+    ),
+    ("greylisted", (b"greylist", b"graylist", b"grey list", b"gray list", b"grey-list")),
+    ("relay_denied", (b"relay access denied", b"relaying denied", b"unable to relay", b"relay not permitted")),
+    (
+        "blocklist",
+        (
+            b" blocked using ", b"blacklist", b"blocklist", b"denylist", b"black listed", b"block list",
+            b"spamhaus", b"spamcop", b"sorbs", b"barracudacentral", b"dnsbl", b" rbl",
+        ),
+    ),
+    (
+        "unknown_user",
+        (
+            b"user unknown", b"unknown user", b"no such user", b"no such recipient", b"user doesn't exist",
+            b"does not exist", b"mailbox unavailable", b"mailbox not found", b"undeliverable address",
+            b"unknown recipient", b"invalid recipient", b"no mailbox here", b"recipient not found",
+            b"user not found", b"unknown address", b"account is disabled", b"nullmx", b"does not accept mail",
+        ),
+    ),
+    (
+        "rate",
+        (
+            b"rate limit", b"too many connections", b"too many emails", b"too many messages", b"too many errors",
+            b"limit exceeded", b"throttl", b"all server ports busy", b"all screening ports busy", b"ratelimit",
+        ),
+    ),
+    (
+        "content",
+        (b"spam", b"virus", b"infected", b"malware", b"content rejected", b"disallowed character", b"phish"),
+    ),
+    ("size", (b"message size exceeds", b"message too large", b"size limit", b"message file too big")),
+    ("loop", (b"loops back to myself", b"mail forwarding loop", b"too many hops", b"mailer loop")),
+    ("suspended", (b"delivery temporarily suspended",)),
+    ("tls", (b"starttls", b"tls is required", b"cannot start tls", b"certificate")),
+    (
+        "dns",
+        (
+            b"host or domain name not found", b"name service error", b"domain not found", b"host not found",
+            b"cannot find your", b"malformed dns", b"malformed or unexpected name server",
+            b"no route to host", b"dns error",
+        ),
+    ),
+    ("timeout", (b"timed out", b"timeout")),
+    (
+        "connection",
+        (
+            b"connection refused", b"lost connection", b"network is unreachable", b"connection reset",
+            b"refused to talk to me", b"server dropped connection", b"connection lost",
+        ),
+    ),
+    ("auth", (b"authentication", b"not owned by user", b"not logged in", b"dmarc", b"dkim", b"spf ", b"spf fail")),
+    (
+        "syntax",
+        (b"need fully-qualified", b"bad recipient address syntax", b"bad sender address syntax", b"syntax error",
+         b"command pipelining", b"protocol error", b"invalid name"),
+    ),
+    (
+        "policy",
+        (b"access denied", b"command rejected", b"policy", b"not welcome", b"refused", b"rejected", b"blocked",
+         b"not allowed", b"unverified"),
+    ),
+    (
+        "local",
+        (b"command died", b"unable to", b"user lookup error", b"mailbox lock", b"server configuration",
+         b"temporary lookup failure", b"transport is unavailable", b"internal error"),
+    ),
+)  # fmt: skip
+
+CATEGORIES = frozenset([name for name, _ in _WORDINGS] + ["temporary", "other"])
+
+# RFC 3463 subjects and details, where the wording says nothing known
+_BY_DSN = {
+    b"1.1": "unknown_user", b"1.2": "dns", b"1.3": "syntax", b"1.6": "unknown_user", b"1.8": "dns", b"1.10": "unknown_user",
+    b"2.0": "unknown_user", b"2.1": "unknown_user", b"2.2": "over_quota", b"2.3": "size",
+    b"3.1": "over_quota", b"3.2": "temporary", b"3.4": "size",
+    b"4.1": "connection", b"4.2": "connection", b"4.3": "dns", b"4.4": "dns", b"4.5": "rate", b"4.6": "loop",
+    b"4.7": "timeout", b"5.1": "syntax", b"5.2": "syntax", b"5.3": "rate", b"5.4": "syntax", b"6.0": "content",
+    b"7.0": "policy", b"7.1": "policy", b"7.4": "tls", b"7.7": "content", b"7.8": "auth", b"7.9": "auth",
+    b"7.20": "auth", b"7.23": "auth", b"7.24": "auth", b"7.26": "auth", b"7.27": "policy",
+}  # fmt: skip
+
+MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about this length
+MOST_FAMILIES = 2  # parts of a DSN that class it: subject and detail
+
+
+def classify(text: bytes, dsn: bytes, rules: Rules) -> str:
+    """Return the class of a refusal's or failure's wording: one of CATEGORIES, "other" where nothing fits."""
+    low = text[:MOST_TEXT].lower()
+    for part, category in rules.reject_patterns:
+        if part in low:
+            return category
+    if b"sorry, your message cannot be delivered to that person because their mailbox is full" in low:
+        return "over_quota"
+    for category, wordings in _WORDINGS:
+        for wording in wordings:
+            if wording in low:
+                return category
+    found = _BY_DSN.get(dsn[2:])
+    if found:
+        return found
+    return "temporary" if dsn[:1] == b"4" else "other"

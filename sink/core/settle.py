@@ -1,0 +1,202 @@
+"""Settles an attempt into a row: the merged facts of its message, and what its links hand down.
+
+Pure folding: the same facts give the same row, whatever order they came in. Links go up from child to parent;
+what a child takes is DESIGN's table "Links and inheritance".
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sink.core.facts import (
+    ACTIVE,
+    ARRIVALS,
+    ARRIVED,
+    BCC,
+    CC,
+    CLIENT,
+    CUT,
+    DATE,
+    FILTER,
+    FILTER_SCORE,
+    FORWARD,
+    FROM,
+    HEADERS,
+    LATE,
+    LIST,
+    MESSAGE_ID,
+    NOTIFICATION,
+    PARENT,
+    PICKUP_SENDER,
+    PROBE,
+    PROXY,
+    REFERENCE,
+    REPLY_ID,
+    RESENT_ID,
+    SCORE,
+    SENDER,
+    SUBJECT,
+    TO,
+    UID,
+    Folded,
+)
+from sink.core.messages import Message, Waiting
+from sink.core.rows import INHERITED, Row, listed, score_of
+
+SUBMITTED = frozenset({"sasl", "trusted", "pickup", "bounce"})  # origins that mean: submitted here
+LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of this host
+MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
+MILLION = 1_000_000
+
+
+class View(NamedTuple):
+    """A message as its rows see it, links followed."""
+
+    folded: Folded
+    origin: str | None
+    submitted: bool | None
+    submitter: tuple[bytes, bytes]
+    first_seen: int  # microseconds, UTC
+    parent_queue_id: bytes
+    is_child: bool  # behind a content filter
+
+
+class Settler:
+    """Makes rows; looks parents and children up in the open messages."""
+
+    def __init__(self, messages: Mapping[bytes, Message], plain_queue_id: bool) -> None:
+        self._messages = messages
+        self._plain_queue_id = plain_queue_id
+
+    def view(self, message: Message, second: int, until: int, links: int = 0) -> View:
+        """Return a message as a row of a second sees it, using facts up to another second."""
+        folded, facts = message.fold(second, until)
+        client = folded.get(CLIENT)
+        origin: str | None = None
+        submitter: tuple[bytes, bytes] = (b"", b"")
+        if client is not None:
+            origin, _, *hidden = client[2]
+            submitter = (hidden[0], hidden[1])
+        elif UID in folded:
+            origin = "pickup"
+        submitted = None if origin is None else origin in SUBMITTED
+        arrived = folded.get(ARRIVED)
+        if arrived is not None and not (ARRIVALS & folded.keys()):
+            first_seen = int(arrived[2]) * MILLION
+        else:
+            first, micros = message.first_seen(facts, until)
+            first_seen = first * MILLION + micros
+        if PROBE in folded:
+            origin, submitted = "verify", None
+        view = View(folded, origin, submitted, submitter, first_seen, b"", False)
+        link = folded.get(PARENT)
+        return view if link is None else self._linked(view, link, until, links)
+
+    def _linked(self, view: View, fact: tuple[int, int, tuple[int, bytes, bytes], int], until: int, links: int) -> View:
+        kind, token, queue_id = fact[2]
+        if kind == NOTIFICATION:
+            return view._replace(origin="bounce", submitted=True, parent_queue_id=queue_id)
+        client = view.folded.get(CLIENT)
+        if kind == FILTER and client is not None and not client[2][1]:
+            return view  # a remote server named a queue id of ours; its message came from outside
+        parent = self._messages.get(token)
+        above = None
+        if parent is not None and parent.queue_id and links < MOST_LINKS:
+            above = self.view(parent, fact[0], until, links + 1)
+        return handed_down(view, above, kind, queue_id)
+
+    def is_ours(self, token: bytes, second: int) -> bool:
+        """Tell whether a queue id that a reply named is one of this host's own, alive at that second."""
+        child = self._messages.get(token)
+        if child is None or not child.queue_id:
+            return False
+        near = [fact for fact in child.facts if fact[1] != PARENT and abs(fact[0] - second) <= LATE]
+        return bool(near) and not any(fact[1] == CLIENT and not fact[2][1] for fact in near)
+
+    def row(self, message: Message, view: View, waiting: Waiting, host: str) -> Row:
+        """Return the `delivery` row of one attempt, in the order of rows.DELIVERY."""
+        second, micros, key, instance, agent, attempt = waiting
+        (
+            recipient, original, status, delay, delays, dsn, code, reason, relay, relay_kind, next_id, link, token,
+        ) = attempt  # fmt: skip
+        folded = view.folded
+        get = folded.get
+        sent = get(SENDER) or get(PICKUP_SENDER)
+        kind, user, domain, list_user, list_domain, from_list = sent[2] if sent else (None, None, b"", b"", b"", 0)
+        if recipient is None:
+            user_to = domain_to = None
+            local = False
+        else:
+            user_to, domain_to, local = recipient
+        active = get(ACTIVE)
+        size, recipients = active[2] if active else (None, None)
+        is_outgoing = None
+        if view.submitted is not None and recipient is not None:
+            is_outgoing = int(view.submitted and not (local or agent in LOCAL_AGENTS))
+        internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(token, second))
+        has_headers = HEADERS in folded
+        is_list = 1 if from_list or LIST in folded else 0 if has_headers else None
+        reply = get(REPLY_ID) or get(REFERENCE)
+        return (
+            second, key, micros, message.epoch, host, instance, agent, self._queue_id(message.queue_id),
+            _value(folded, MESSAGE_ID), _value(folded, RESENT_ID), reply[2] if reply else None,
+            view.first_seen, _value(folded, DATE),
+            user, domain or None, kind,
+            user_to, domain_to or None,
+            original[0] if original else None, original[1] or None if original else None,
+            list_user or None, list_domain or None,
+            view.submitter[0] or None, view.submitter[1] or None,
+            listed(get(FROM)), listed(get(TO)), listed(get(CC)), listed(get(BCC)),
+            size, recipients, score_of(get(SCORE), get(FILTER_SCORE) if view.is_child else None),
+            _value(folded, SUBJECT), is_list, is_outgoing, int(internal),
+            int(CUT in folded) if has_headers else None,
+            status, delay, delays, dsn, code, reason, relay or None, relay_kind, view.origin,
+            self._queue_id(next_id), self._queue_id(view.parent_queue_id),
+        )  # fmt: skip
+
+    def _queue_id(self, queue_id: bytes) -> bytes | str | None:
+        """Return a queue id as a column holds it: 16 bytes, or text where the operator keeps it plain."""
+        return queue_id.decode("ascii") if self._plain_queue_id and queue_id else queue_id or None
+
+
+def _value(folded: Folded, kind: int) -> object:
+    """Return the value of a single fact, None where it is missing or its value is empty."""
+    fact = folded.get(kind)
+    if fact is None or fact[2] == b"":
+        return None
+    value: object = fact[2]
+    return value
+
+
+def handed_down(view: View, above: View | None, kind: int, queue_id: bytes) -> View:
+    """Return a child's view with what its parent hands down over a link."""
+    if above is None:
+        # The link is known and the parent is not: the child's own client is only the filter, so nothing is told.
+        if kind == FORWARD:
+            return view._replace(origin="forward", submitted=None, parent_queue_id=queue_id)
+        if kind == PROXY:
+            return view
+        return view._replace(
+            origin=None, submitted=None, submitter=(b"", b""), parent_queue_id=queue_id, is_child=kind == FILTER
+        )
+    folded = dict(view.folded)
+    cut_is_own = HEADERS in folded
+    for column in INHERITED:
+        if column in folded or (column == CUT and cut_is_own):
+            continue
+        if column in above.folded:
+            folded[column] = above.folded[column]
+    if FILTER_SCORE not in folded and above.is_child and FILTER_SCORE in above.folded:
+        folded[SCORE] = folded.get(SCORE) or above.folded[FILTER_SCORE]
+    if kind == FORWARD:
+        return view._replace(
+            folded=folded, origin="forward", submitted=above.submitted, parent_queue_id=queue_id
+        )
+    return view._replace(
+        folded=folded,
+        origin=above.origin,
+        submitted=above.submitted,
+        submitter=above.submitter,
+        first_seen=above.first_seen,
+        parent_queue_id=queue_id or view.parent_queue_id,
+        is_child=kind == FILTER,
+    )

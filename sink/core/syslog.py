@@ -1,0 +1,229 @@
+"""Reads the syslog header of a line: line -> record.
+
+Rules: bytes, never text, since a queue may log any byte and str.splitlines would break at U+2028. All time
+formats may be mixed in one file. The time of a line without a year or a zone depends on the rules and on the
+file, never on a clock (law 6). Nothing here looks into what Postfix said.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+from sink.core.queueid import second_of
+from sink.core.tags import Program, read_tag
+
+# (UTC second, microseconds, host, program, pid, text)
+Record = tuple[int, int, bytes, Program, bytes, bytes]
+
+MOST_CACHED = 4096  # seconds, tags: a log of one host repeats few of them at a time
+MONTHS = {
+    name: number
+    for number, name in enumerate(
+        (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1
+    )
+}
+HALF_A_YEAR = 183 * 86_400
+A_DAY = 86_400
+
+_ISO = re.compile(
+    rb"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_YEARED = re.compile(rb"(\d{4}) ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
+_PLAIN = re.compile(rb"([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
+_PRI = re.compile(rb"<\d{1,3}>(1 )?", re.ASCII)
+_REPEATED = re.compile(rb"message repeated (\d{1,9}) times: \[ (.*)\]\Z", re.DOTALL)
+_SOLARIS = re.compile(rb"\[ID \d{1,10} [a-z0-9]+\.[a-z]+\] ")  # syslogd of Solaris
+_DATA = re.compile(rb'(?:-|(?:\[(?:[^\]"]++|"(?:[^"\\]++|\\.)*+")*+\])++) ?', re.DOTALL)  # RFC 5424 6.3
+
+
+class Reader:
+    """Reads the headers of one source's lines.
+
+    year: of the first line without a year; near: UTC second of a line close to the first; fallback: UTC second
+    that no line is later than (a file's modification time). Without any of them a long queue id tells the year;
+    lines before the first that does are not read, and `undecided` counts them.
+    """
+
+    def __init__(
+        self, zone: tzinfo = UTC, year: int | None = None, near: int | None = None, fallback: int | None = None
+    ) -> None:
+        self.repeats = 0  # lines that a "message repeated" stood for, beyond the one it shows
+        self.undecided = 0
+        self.years: set[int] = set()  # that lines without a year were given
+        self._zone = zone
+        self._year = year
+        self._fallback = fallback
+        self._near = near  # UTC second of the last line whose year is known
+        self._zones: dict[bytes, dict[bytes, int]] = {}
+        self._plain: dict[bytes, int] = {}
+        self._tags: dict[bytes, tuple[Program, bytes]] = {}
+
+    def read(self, line: bytes) -> Record | None:
+        """Return the record of a line (without its newline), None where it has no syslog header."""
+        try:
+            stamp, host, tag, text = line.split(b" ", 3)
+        except ValueError:
+            return None
+        # The common case first: rsyslog's own RFC 3339 stamps, 32 bytes with microseconds and zone.
+        seconds = self._zones.get(stamp[26:])
+        if seconds is not None and stamp[19:20] == b"." and (second := seconds.get(stamp[:19])) is not None:
+            micros = int(stamp[20:26])
+        else:
+            return self._read_any(line)
+        named = self._tags.get(tag) or self._tag(tag)
+        if text[:15] == b"message repeate" or text[:4] == b"[ID ":
+            text = self._unwrapped(text)
+        self._near = second
+        return second, micros, host, named[0], named[1], text
+
+    def _tag(self, tag: bytes) -> tuple[Program, bytes]:
+        if len(self._tags) >= MOST_CACHED:
+            self._tags.clear()
+        named = self._tags[tag] = read_tag(tag)
+        return named
+
+    def _unwrapped(self, text: bytes) -> bytes:
+        solaris = _SOLARIS.match(text)
+        if solaris:
+            text = text[solaris.end() :]
+        repeated = _REPEATED.match(text)
+        if repeated:
+            self.repeats += int(repeated[1]) - 1
+            text = repeated[2]
+        return text
+
+    def _read_any(self, line: bytes) -> Record | None:
+        known = self._plain.get(line[:16])
+        if known is not None:
+            return self._rest(known, 0, line[16:])
+        priority = _PRI.match(line)
+        if priority:
+            line = line[priority.end() :]
+            if priority[1]:
+                return self._read_5424(line)
+        stamp = _ISO.match(line)
+        if stamp:
+            found = self._iso(stamp)
+            return found and self._rest(*found, line[stamp.end() :].lstrip(b" "))
+        stamp = _PLAIN.match(line)
+        if stamp:
+            rest = line[stamp.end() :]
+            second = self._plain.get(stamp[0]) or self._yearless(stamp, rest)
+            return None if second is None else self._rest(second, _micros(stamp[6]), rest)
+        stamp = _YEARED.match(line)
+        if stamp:
+            second = self._local(int(stamp[1]), stamp[2], stamp[3], stamp[4], stamp[5], stamp[6])
+            return second and self._rest(second, _micros(stamp[7]), line[stamp.end() :])
+        return None
+
+    def _rest(self, second: int, micros: int, rest: bytes) -> Record | None:
+        try:
+            host, tag, text = rest.split(b" ", 2)
+        except ValueError:
+            return None
+        named = self._tags.get(tag) or self._tag(tag)
+        self._near = second
+        return second, micros, host, named[0], named[1], self._unwrapped(text.lstrip(b" "))
+
+    def _read_5424(self, line: bytes) -> Record | None:
+        """Read RFC 5424: stamp, host, app name, process id, message id, structured data, message."""
+        try:
+            stamp, host, app, pid, _, rest = line.split(b" ", 5)
+        except ValueError:
+            return None
+        match = _ISO.fullmatch(stamp)
+        data = _DATA.match(rest)
+        found = self._iso(match) if match else None
+        if found is None or data is None:
+            return None
+        text = rest[data.end() :].removeprefix(b"\xef\xbb\xbf").lstrip(b" ")
+        tag = app + b"[" + (b"" if pid == b"-" else pid) + b"]"
+        named = self._tags.get(tag) or self._tag(tag)
+        self._near = found[0]
+        return found[0], found[1], host, named[0], named[1], self._unwrapped(text)
+
+    def _iso(self, match: re.Match[bytes]) -> tuple[int, int] | None:
+        zone_name = match[8] or b""
+        zone = self._zone if not zone_name else _offset(zone_name)
+        second = _second(zone, *(int(part) for part in match.group(1, 2, 3, 4, 5, 6)))
+        if second is None:
+            return None
+        if match.end(7) - match.start(7) == len("123456"):
+            known = self._zones.setdefault(zone_name, {})
+            if len(known) >= MOST_CACHED:
+                known.clear()
+            known[match[0][:19]] = second
+        return second, _micros(match[7])
+
+    def _local(
+        self, year: int, month: bytes, day: bytes, hour: bytes, minute: bytes, second: bytes
+    ) -> int | None:
+        number = MONTHS.get(month)
+        if number is None:
+            return None
+        return _second(self._zone, year, number, int(day), int(hour), int(minute), int(second))
+
+    def _yearless(self, match: re.Match[bytes], rest: bytes) -> int | None:
+        """Give a line without a year the one that brings it nearest to what is known (law 6)."""
+        if match[1] not in MONTHS:
+            return None
+        if self._near is None:
+            second = self._anchored(match, rest)
+        else:
+            around = datetime.fromtimestamp(self._near, UTC).year
+            second = self._nearest(match, self._near, (around - 1, around, around + 1))
+        if second is None:
+            return None
+        self.years.add(datetime.fromtimestamp(second, self._zone).year)
+        if len(self._plain) >= MOST_CACHED:
+            self._plain.clear()
+        self._plain[match[0]] = second
+        return second
+
+    def _in_year(self, match: re.Match[bytes], year: int) -> int | None:
+        return self._local(year, match[1], match[2], match[3], match[4], match[5])
+
+    def _nearest(self, match: re.Match[bytes], to: int, years: tuple[int, ...]) -> int | None:
+        seconds = [s for s in (self._in_year(match, year) for year in years) if s is not None]
+        return min(seconds, key=lambda second: abs(second - to)) if seconds else None
+
+    def _anchored(self, match: re.Match[bytes], rest: bytes) -> int | None:
+        """Find the year of a first line: told by the operator, by a long queue id, by the file's age."""
+        if self._year is not None:
+            return self._in_year(match, self._year)
+        born = second_of(rest)
+        if born is not None:
+            # A message is logged after its birth, up to some weeks later when it is deferred.
+            year = datetime.fromtimestamp(born, UTC).year
+            for candidate in (year, year + 1):
+                second = self._in_year(match, candidate)
+                if second is not None and born - A_DAY <= second < born + HALF_A_YEAR:
+                    return second
+        if self._fallback is None:
+            self.undecided += 1
+            return None
+        year = datetime.fromtimestamp(self._fallback, UTC).year
+        for candidate in (year + 1, year, year - 1):
+            second = self._in_year(match, candidate)
+            if second is not None and second <= self._fallback + A_DAY:
+                return second
+        return None
+
+
+def _micros(fraction: bytes | None) -> int:
+    return int(fraction[:6].ljust(6, b"0")) if fraction else 0
+
+
+def _offset(zone: bytes) -> tzinfo:
+    if zone == b"Z":
+        return UTC
+    minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+    return timezone(timedelta(minutes=-minutes if zone[:1] == b"-" else minutes)) if minutes < 1440 else UTC
+
+
+def _second(zone: tzinfo, year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
+    """Return the UTC second; of an hour that comes twice the first (the key depends on the line alone)."""
+    try:
+        leap = second == 60  # noqa: PLR2004 - a leap second counts as the one before
+        return int(datetime(year, month, day, hour, minute, second - leap, tzinfo=zone).timestamp())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,47 @@
+"""Reads a syslog tag: which Postfix instance and daemon speaks.
+
+`postfix/submission/smtpd[12]:` -> instance postfix, daemon smtpd, pid 12. The instance (Postfix's syslog_name)
+stands before the first slash, the daemon after the last. Where a relay's template cut the tag at the slash the
+daemon is lost (None), which the summary tells.
+"""
+
+from typing import NamedTuple
+
+# Postfix's daemons and commands that log [conf/master.cf, conf/postfix-files]; a name that is not
+# listed is no daemon of Postfix and is never stored.
+DAEMONS = frozenset(
+    """anvil bounce cleanup defer discard dnsblog error flush lmtp local master nqmgr oqmgr pickup pipe postalias
+    postcat postconf postdrop postfix postfix-script post-install postfix-tlsmgr postlock postlog postlogd postkick
+    postmap postmulti postqueue postscreen postsuper posttls-finger proxymap proxywrite qmgr qmqpd relay retry scache
+    sendmail set-permissions showq smtp smtpd smtps spawn submission submissions tlsmgr tlsproxy trace
+    trivial-rewrite verify virtual script""".split()
+)
+MOST_NAME = 64  # bytes of an instance name; syslog_name is an operator's short word
+
+
+class Program(NamedTuple):
+    """Who logs: an instance and a daemon of Postfix, or (postfix false) somebody else."""
+
+    instance: str
+    daemon: str | None
+    postfix: bool
+
+
+OTHER = Program("", None, False)
+
+
+def read_tag(tag: bytes) -> tuple[Program, bytes]:
+    """Return (program, process id) of a tag such as b"postfix/smtpd[12]:"; OTHER where Postfix did not log."""
+    name, _, rest = tag.rstrip(b":").partition(b"[")
+    pid = rest.partition(b"]")[0]
+    if not pid.isdigit():
+        pid = b""
+    if len(name) > MOST_NAME or not name.isascii():
+        return OTHER, pid
+    instance, slash, path = name.decode("ascii").partition("/")
+    daemon = path.rpartition("/")[2]
+    if slash and daemon in DAEMONS and instance:
+        return Program(instance, daemon, True), pid
+    if instance.startswith("postfix"):
+        return Program(instance, None, True), pid
+    return OTHER, pid

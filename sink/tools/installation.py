@@ -1,0 +1,108 @@
+"""Opens what a command works with: keyring, rules, store; and holds them against each other."""
+
+import os
+from datetime import UTC, tzinfo
+from ipaddress import ip_network
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sink.config import CATEGORIES, Config
+from sink.core.addresses import NormalForm
+from sink.core.pipeline import Epoch, Pipeline
+from sink.core.rules import Network, Rules
+from sink.core.syslog import Reader
+from sink.fault import CONFIG, Fault
+from sink.keys import keyring
+from sink.keys.epochs import Keyring
+from sink.stores.sqlite import SqliteStore
+
+
+def open_keyring(config: Config) -> Keyring:
+    """Open the keyring that the config names."""
+    return keyring.load(config.keyring, config.seal)
+
+
+def open_store(config: Config, keys: Keyring) -> tuple[SqliteStore, Rules]:
+    """Open the store for writing, made where it is missing; stop (78) where keys or settings do not match."""
+    store = SqliteStore.create(config.store)
+    try:
+        zone = config.timezone or store.settings().get("timezone") or machine_zone()
+        checks = {epoch.number: epoch.check for epoch in keys.epochs if epoch.check is not None}
+        store.bind(settings(config, zone), checks)
+    except BaseException:
+        store.close()
+        raise
+    return store, rules(config, zone)
+
+
+def settings(config: Config, zone: str) -> dict[str, str]:
+    """Return what pseudonyms and keys depend on, as a store records it."""
+    return {
+        "normal_form": str(NormalForm.VERSION),
+        "fold_local_part": _word(config.fold_local_part),
+        "cut_detail": _word(config.cut_detail),
+        "queue_id": config.queue_id,
+        "timezone": zone,
+    }
+
+
+def _word(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def rules(config: Config, zone: str) -> Rules:
+    """Return the config as the core uses it."""
+    networks, hosts = [], set()
+    for relay in config.internal_relays:
+        network = _network(relay)
+        if network is None:
+            hosts.add(relay.encode())
+        else:
+            networks.append(network)
+    return Rules(
+        local_domains=frozenset(domain.encode() for domain in config.local_domains),
+        trusted_networks=tuple(filter(None, map(_network, config.trusted_networks))),
+        internal_networks=tuple(networks),
+        internal_hosts=frozenset(hosts),
+        header_tokens=config.header_tokens,
+        timezone=time_zone(zone),
+        plain_queue_id=config.queue_id == "plain",
+        dropped_rejects=frozenset(CATEGORIES) - frozenset(config.rejects),
+        reject_patterns=config.reject_patterns,
+        form=NormalForm(config.fold_local_part, config.cut_detail),
+        patience=config.patience,
+    )
+
+
+def pipeline(rules: Rules, keys: Keyring, reader: Reader, journal: bool = False) -> Pipeline:
+    """Return a pipeline under a keyring."""
+    epochs = [Epoch(epoch.number, epoch.since, epoch.until, epoch.secret) for epoch in keys.epochs]
+    return Pipeline(rules, epochs, keys.correlation, reader, journal)
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return a zone by its name in the IANA database."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Fault(CONFIG, f"there is no time zone {name} here; install tzdata, or set timezone: UTC") from None
+
+
+def machine_zone() -> str:
+    """Return the name of this machine's time zone, as /etc/localtime links it; UTC where it does not tell."""
+    try:
+        target = os.readlink("/etc/localtime")
+    except OSError:
+        return "UTC"
+    _, found, name = target.partition("zoneinfo/")
+    name = name.removeprefix("posix/")
+    return name if found and (Path("/usr/share/zoneinfo") / name).exists() and name != "Etc/UTC" else "UTC"

@@ -1,0 +1,24 @@
+"""`postsink keys`: make and list the keys."""
+
+from sink.config import Config
+from sink.fault import OK
+from sink.keys import keyring
+from sink.keys.epochs import COLUMNS, describe
+from sink.tools.installation import open_keyring
+
+
+def init(config: Config) -> int:
+    """Make the keyring, and the seal file where that is missing."""
+    made = keyring.initialise(config.keyring, config.seal)
+    print(f"made {config.keyring}, epoch {made.active.number}, check value {made.active.check}")
+    print("keep a copy of the keyring and, apart from it, of its seal: without them no pseudonym can be found again")
+    return OK
+
+
+def show(config: Config) -> int:
+    """Print the epochs as a table."""
+    rows = [COLUMNS, *describe(open_keyring(config))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return OK
