@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from sink import rootonly
+from sink.core.addresses import NormalForm, normal
 from sink.fault import CONFIG, NOINPUT, Fault
 from sink.yamlfile import Value, compose, text_of
 
@@ -32,6 +33,7 @@ _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s a
 _MOST_PATIENCE: Final = 366 * _DAY
 # RFC 1035 lengths; with the underscore, which DNS has and host names have not.
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
+_DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")  # a file name; systemd.exec(5)
 _MOST_DOMAIN_BYTES: Final = 1 << 26  # ours: about three million domains
 _MOST_ENTRIES: Final = 10_000
@@ -178,15 +180,12 @@ _SEALS: Final[Mapping[str, Callable[[Value], Seal]]] = {
 
 
 def _domain(text: str) -> str | None:
-    """Gives a domain's lower-case A-label form, or None when it is not a domain."""
-    text = text.lower().rstrip(".")
-    if not text.isascii():
-        try:
-            # The codec is IDNA 2003 and takes quadratic time, hence the cut.
-            text = text[:254].encode("idna").decode("ascii").lower()
-        except UnicodeError:
-            return None
-    return text if _DOMAIN.fullmatch(text) else None
+    """Gives a domain in the normal form that addresses are compared in, or None when it is not a domain."""
+    if not _DOMAIN_TEXT.fullmatch(text):
+        return None
+    _, domain = normal(b"x@" + text.encode(), NormalForm())
+    name = (domain or b"").decode()
+    return name if _DOMAIN.fullmatch(name) else None
 
 
 def _local_domains(value: Value) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from sink.config import (
     PassphraseSeal,
     load,
 )
+from sink.core import reasons
+from sink.core.addresses import NormalForm, normal
 from sink.fault import CONFIG, NOINPUT, NOPERM, Fault
 
 SAMPLE = Path(__file__).parents[2] / "packaging/postsink.yaml"
@@ -87,7 +89,7 @@ store: rows/mail.sqlite
 database: host=/run/postgresql dbname=postsink
 keyring: /srv/keyring
 seal: [{credential: postsink-seal}, {file: seal.key}, {fd: 3}, passphrase]
-local_domains: [Example.COM., bücher.example, example.com]
+local_domains: [Example.COM., bücher.example, example.com, Straße.example]
 trusted_networks: [127.0.0.0/8, "::1/128", "[2001:DB8::]/32", 192.0.2.7]
 internal_relays: [198.51.100.9, "[2001:db8::0:1]", 203.0.113.0/24, MX2.Example.com]
 header_tokens: tokens
@@ -113,7 +115,7 @@ when_full: block
             DescriptorSeal(3),
             PassphraseSeal(),
         ),
-        local_domains=("example.com", "xn--bcher-kva.example"),
+        local_domains=("example.com", "xn--bcher-kva.example", "xn--strae-oqa.example"),
         trusted_networks=("127.0.0.0/8", "::1/128", "2001:db8::/32", "192.0.2.7/32"),
         internal_relays=("198.51.100.9", "2001:db8::1", "203.0.113.0/24", "mx2.example.com"),
         header_tokens=(b"k7Qm2Zx9RtW4bN8s", b"AAAABBBBCCCC1111"),
@@ -387,6 +389,17 @@ def test_the_sample_tells_what_each_key_is_for(write: Write, key: str, tmp_path:
     tokens.write_text("k7Qm2Zx9RtW4bN8s\n")
     tokens.chmod(0o400)
     assert load(write(example[0].replace("/etc/postsink", str(tmp_path)))) != Config()
+
+
+def test_the_categories_are_those_that_the_core_gives() -> None:
+    assert set(CATEGORIES) == set(reasons.CATEGORIES)
+
+
+def test_local_domains_are_in_the_normal_form_of_addresses(write: Write) -> None:
+    names = ["Example.COM.", "bücher.example", "BÜCHER.example", "straße.example", "xn--bcher-kva.example"]
+    for name in names:
+        (domain,) = load(write(f"local_domains: ['{name}']")).local_domains
+        assert normal(f"user@{name}".encode(), NormalForm()) == (b"user", domain.encode())
 
 
 def test_every_category_but_blocklist_is_stored_by_default() -> None:
