@@ -8,7 +8,7 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
-from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, SEEN, compact
+from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, compact
 from sink.core.messages import Message
 from sink.core.parse import Attempt, Event, Link
 from sink.core.rows import Row
@@ -214,7 +214,8 @@ class Correlator:
         if token == parent.token:
             return
         child = self.message(host, token, b"", parent.epoch, second)
-        child.learn(second, micros, PARENT, (kind, parent.token, parent.queue_id))
+        # A proxied session is no message and has no queue id.
+        child.learn(second, micros, PARENT, (kind, parent.token, b"" if kind == PROXY else parent.queue_id))
         if token not in parent.children:
             parent.children.append(token)
         if self.changed is not None:

@@ -21,7 +21,7 @@ ANYWHERE: dict[bytes, str] = {
     b"SSL_connect": _TLS, b"certificate": _TLS, b"Host": _TLS, b"cannot": _TLS, b"setting": _TLS,
     b"initializing": _TLS, b"Certificate": _TLS, b"Unverified": _TLS,
     b"discarding": "EHLO keywords left out for a peer", b"table": _LIFE, b"refreshing": _LIFE, b"starting": _LIFE,
-    b"stopping": _LIFE, b"reload": _LIFE, b"terminating": _LIFE, b"daemon": _LIFE, b"looking": _LIFE,
+    b"stopping": _LIFE, b"waiting": _LIFE, b"reload": _LIFE, b"terminating": _LIFE, b"daemon": _LIFE, b"looking": _LIFE,
     b"cache": _LIFE, b"the": _LIFE, b"Deleted:": _LIFE, b"Requeued:": _LIFE, b"Placed": _LIFE, b"Released": _LIFE,
     b"Expired:": _LIFE, b"private/anvil": _LIFE, b"using": _LIFE, b"name_mask:": _LIFE,
     b"TLSRPT:": "TLS report status without a queue id (3.10)",
@@ -59,7 +59,7 @@ AFTER_QUEUE_ID: dict[bytes, str] = {
     b"milter-header-warning:": _POLICY, b"milter-header-redirect:": _POLICY, b"milter-header-filter:": _POLICY,
     b"milter-header-prepend:": _POLICY, b"milter-header-replace:": _POLICY, b"milter-header-ignore:": _POLICY,
     b"milter-add-header:": _POLICY, b"quarantine:": _POLICY,
-    b"reject_warning:": "a refusal that was not made", b"milter-warning:": _POLICY, b"expired,": "the row comes from its own line",
+    b"reject_warning:": "a refusal that was not made", b"milter-warning:": _POLICY, b"expired": "postsuper -e; the row comes from qmgr's line",
     b"action=": _POLICY,
 }  # fmt: skip
 

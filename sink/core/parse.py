@@ -41,7 +41,7 @@ from sink.core.rules import Rules
 # relay, relay kind, next queue id, link or 0, next queue id's token)
 Attempt = tuple[
     Party | None, Party | None, str, float | None, str | None, str | None, int | None, str | None,
-    bytes, str, bytes, int, bytes,
+    bytes, str | None, bytes, int, bytes,
 ]  # fmt: skip
 Link = tuple[int, bytes]  # (link, token of the queue id that this one was handed to)
 Event = tuple[Facts, Attempt | None, Refusal | None, Link | None]
@@ -108,7 +108,7 @@ class Parser:
         self.handlers: dict[bytes, Handler] = {
             b"to=<": self.delivery, b"from": self.sender, b"clie": self.client, b"mess": self.message_id,
             b"rese": self.resent_id, b"remo": self.removed, b"uid=": self.pickup, b"info": self.header,
-            b"mile": self.milter, b"reje": self.refused, b"prox": self.proxied, b"send": self.notified,
+            b"milt": self.milter, b"reje": self.refused, b"prox": self.proxied, b"send": self.notified,
             b"post": self.notified, b"requ": self.requeued, b"disc": self.discarded,
         }  # fmt: skip
 
@@ -195,7 +195,7 @@ class Parser:
             return None
         sender = self._sender(match[1], match[2])
         status = match[3].decode("ascii")
-        attempt = (None, None, status, None, None, None, None, "timeout", b"", "none", b"", 0, b"")
+        attempt = (None, None, status, None, None, None, None, None, b"", None, b"", 0, b"")
         return ((SENDER, sender),), attempt, None, None
 
     def _sender(self, quoted: bytes | None, plain: bytes | None) -> SenderFact:

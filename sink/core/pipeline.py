@@ -234,7 +234,7 @@ class Pipeline:
         parser = self._own_parser(second)
         if parser is None:
             return False
-        if begin in (b"reje", b"mile", b"prox"):
+        if begin in (b"reje", b"milt", b"prox"):
             event = parser.parse(host.name, program.daemon, rest)
             if event is not None and event[2] is not None:
                 self.refuse(host, second, micros, program, pid, text, event[2][-1], event)

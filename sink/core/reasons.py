@@ -80,7 +80,7 @@ _WORDINGS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     (
         "local",
         (b"command died", b"unable to", b"user lookup error", b"mailbox lock", b"server configuration",
-         b"temporary lookup failure", b"transport is unavailable", b"internal error"),
+         b"transport is unavailable", b"internal error"),
     ),
 )  # fmt: skip
 
@@ -114,6 +114,6 @@ def classify(text: bytes, dsn: bytes, rules: Rules) -> str:
             if wording in low:
                 return category
     found = _BY_DSN.get(dsn[2:])
-    if found:
+    if found and not (found == "policy" and dsn[:1] == b"4"):  # 4.7.1 says "try again" more than why
         return found
     return "temporary" if dsn[:1] == b"4" else "other"

@@ -42,7 +42,7 @@ from sink.core.facts import (
 from sink.core.messages import Message, Waiting
 from sink.core.rows import INHERITED, Row, listed, score_of
 
-SUBMITTED = frozenset({"sasl", "trusted", "pickup", "bounce"})  # origins that mean: submitted here
+SUBMITTED = frozenset({"sasl", "trusted", "pickup", "qmqpd", "bounce"})  # origins that mean: submitted here
 LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of this host
 MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
 MILLION = 1_000_000
