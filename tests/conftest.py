@@ -20,8 +20,10 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"order of tests: --seed {config.getoption('--seed')}"
 
 
+# First, so that pytest then still brings together the tests that share a fixture: it may hold a real server.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffles modules, and tests within a module: a module's fixtures may hold a real server."""
+    """Shuffles modules, and tests within a module."""
     dice = random.Random(config.getoption("--seed"))
     modules: dict[str, list[pytest.Item]] = {}
     for item in items:
