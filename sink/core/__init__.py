@@ -1,0 +1,1 @@
+"""The pure core: bytes in, rows out; no file, socket, clock, log or global state."""
