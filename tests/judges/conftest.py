@@ -17,9 +17,30 @@ class Ids(Protocol):
     def relay(self, clear: str) -> str: ...
 
 
+class _Ids:
+    def __init__(self, secret: bytes) -> None:
+        from sink.core.pseudonym import Pseudonyms
+
+        self._keyed = Pseudonyms(secret)
+
+    def queue_id(self, clear: str) -> str:
+        return self._keyed.queue_id(clear.encode()).hex()
+
+    def message_id(self, clear: str) -> str:
+        return self._keyed.message_id(clear.encode()).hex()
+
+    def relay(self, clear: str) -> str:
+        return self._keyed.relay(clear.encode()).hex()
+
+
 def pseudonyms_of(program: Program) -> Ids:
     """The pseudonyms of an installation's active epoch: the one place that reads its keyring."""
-    raise NotImplementedError(program)
+    from sink import config
+    from sink.tools.installation import open_keyring
+
+    secret = open_keyring(config.load(program.config)).active.secret
+    assert secret is not None
+    return _Ids(secret)
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +71,30 @@ def ignore_lists() -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="session")
 def verdict() -> Callable[[bytes], str]:
-    """Says of a line: understood, ignored or not understood."""
-    raise NotImplementedError
+    """Says of a line: understood, ignored or not understood. Of what only shows that a message is there,
+    ignored is said."""
+    from sink.core import facts
+    from sink.core.pipeline import Epoch, Pipeline
+    from sink.core.rules import Rules
+    from sink.core.syslog import Reader
+
+    class Watched(Pipeline):
+        empty = False
+
+        def apply(self, *given: Any) -> None:
+            found, *others = given[-1]
+            self.empty = not any(others) and all(kind == facts.SEEN for kind, _ in found)
+            super().apply(*given)
+
+    rules = Rules(dropped_rejects=frozenset())
+    epochs = [Epoch(1, None, None, bytes(range(32)))]
+
+    def judged(line: bytes) -> str:
+        pipeline = Watched(rules, epochs, bytes(range(1, 33)), Reader(rules.timezone))
+        pipeline.feed([line.rstrip(b"\n")])
+        counts = pipeline.counts
+        if counts["not_understood"] or not counts["postfix_lines"]:
+            return "not understood"
+        return "ignored" if counts["ignored"] or pipeline.empty else "understood"
+
+    return judged

@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data"
-TOKENS = ("k7Qm2Zx9RtW4bN8s", "k7Qm2Zx9RtW4bN8X")  # in the 3.10 samples
+TOKEN = "k7Qm2Zx9RtW4bN8s"  # of the 3.10 samples
 CATEGORIES = (
     "over_quota", "greylisted", "unknown_user", "relay_denied", "blocklist", "rate", "policy", "content",
     "size", "syntax", "auth", "dns", "connection", "timeout", "tls", "loop", "suspended", "temporary",

@@ -22,7 +22,7 @@ import pytest
 
 from tests.judges import counter
 from tests.judges.conftest import pseudonyms_of
-from tests.judges.program import LAB, TOKENS, Program, Row, as_set, dated, differences, second, unpacked
+from tests.judges.program import LAB, TOKEN, Program, Row, as_set, dated, differences, second, unpacked
 
 MIXED = "postfix-3.7-mixed.{}.log.gz"
 NEWER = "postfix-3.10-sample.{}.log.gz"
@@ -46,7 +46,7 @@ def keyed(installation: Callable[..., Program], tmp_path_factory: pytest.TempPat
     """Makes installations with empty stores that all have the same keys, so that rows can be compared."""
     folder = tmp_path_factory.mktemp("tokens")
     tokens = folder / "tokens"
-    tokens.write_text("".join(token + "\n" for token in TOKENS))
+    tokens.write_text(TOKEN + "\n")
     tokens.chmod(0o600)
     first = installation(**LAB, header_tokens=str(tokens))
     return lambda: first.sibling(tmp_path_factory.mktemp("judged"))
@@ -212,7 +212,8 @@ def test_stdin(keyed: Make, sample: Sample, reference: Reference, arguments: tup
         summary = program.import_files(
             *(Path(one) for one in arguments), stdin=sample(name).read_bytes()
         )
-        assert "2026" in json.dumps(summary["years"])
+        # Lines in ISO 8601 have their year.
+        assert "2026" in json.dumps(summary["years"]) or form == "iso8601"
         same_rows(reference(name), program)
 
 
@@ -274,16 +275,13 @@ Facts = dict[str, list[counter.Header]]
 
 
 def own_headers(log: Path) -> dict[tuple[str, str], Facts]:
-    """The headers that each queue logged itself, but for queues with tokens (another reader's task)."""
+    """The headers that each queue logged itself."""
     found: dict[tuple[str, str], Facts] = defaultdict(lambda: defaultdict(list))
-    with_tokens = set()
     for entry in counter.entries(log):
         one = counter.header(entry)
         if one:
             found[entry.host, one.queue_id][one.name].append(one)
-            if any(token in entry.text for token in TOKENS):
-                with_tokens.add((entry.host, one.queue_id))
-    return {queue: facts for queue, facts in found.items() if queue not in with_tokens}
+    return found
 
 
 def mailboxes(value: str) -> list[str]:
@@ -291,13 +289,23 @@ def mailboxes(value: str) -> list[str]:
     return [address for _, address in getaddresses([value.replace("?", " ")]) if address]
 
 
-def test_header_columns_of_the_mixed_sample(reference: Reference, sample: Sample) -> None:
+def text_of(value: str) -> str:
+    """A header's text with its encoded-words decoded, as Python's own parser reads it."""
+    return "".join(
+        part.decode(code or "ascii", "replace") if isinstance(part, bytes) else part
+        for part, code in decode_header(value)
+    )
+
+
+def test_header_columns_of_the_mixed_sample(installation: Callable[..., Program], sample: Sample) -> None:
     """Header columns are what cleanup logged of that queue, read by Python's own email package.
 
-    68 References reached the limit of 200 bytes: those rows say headers_cut, and nothing else is cut.
+    No token is configured, so that header lines without one count. 68 References reached the limit of 200
+    bytes: those rows say headers_cut, and nothing else is cut.
     """
     log = sample(MIXED.format("iso8601"))
-    program = reference(MIXED.format("iso8601"))
+    program = installation(**LAB)
+    program.import_files(log)
     ids = pseudonyms_of(program)
     facts = own_headers(log)
     clear = {box for own in facts.values() for name in ("from", "to", "cc", "bcc")
@@ -329,11 +337,7 @@ def compare(
         compared[name] += bool(boxes)
         assert (row[name] or "") == " ".join(sorted({address[box] for box in boxes})), name
     for one in own.get("subject", ())[:1]:
-        decoded = "".join(
-            part.decode(code or "ascii", "replace") if isinstance(part, bytes) else part
-            for part, code in decode_header(one.value)
-        )
-        assert row["subject_size"] == len(decoded)
+        assert row["subject_size"] == len(text_of(one.value))
     for one in own.get("date", ())[:1]:
         assert second(row["date"]) == int(parsedate_to_datetime(one.value).timestamp())
     for one in own.get("in-reply-to", ())[:1]:
@@ -344,6 +348,67 @@ def compare(
     cut = any(one.cut for values in own.values() for one in values)
     compared["cut"] += cut
     assert row["headers_cut"] == cut
+
+
+# `To: x y@lab.example` and `To: #guess To: forged@x #guess`: no grammar says what their addresses are.
+NO_ADDRESSES = {("C7CD2258368", "to"), ("C859C258359", "to")}
+
+
+def token_headers(log: Path) -> dict[str, list[tuple[str, str, bool]]]:
+    """(name, value, cut) of the headers with a token, by queue id: between the first mark and the last."""
+    found: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
+    for entry in counter.entries(log):
+        queue_id, _, rest = entry.text.partition(": info: header ")
+        copy, opened, marked = rest.partition(f": #{TOKEN} ")
+        if opened and entry.agent == "cleanup":
+            cut = marked.endswith("+")
+            whole, closed, _ = marked.rpartition(f" #{TOKEN}")
+            name, _, value = (whole if closed else marked).partition(":")
+            # A forged mark in the header itself comes earlier, in Postfix's own copy: it opens first.
+            if f"#{TOKEN}" not in copy and f" #{TOKEN} " not in marked:
+                found[queue_id].append((name.lower(), value.strip(), cut))
+    return found
+
+
+def test_headers_between_tokens(reference: Reference, sample: Sample) -> None:
+    """Real mails with hostile headers, logged with a token: nothing of Postfix's own copies is a fact.
+
+    Left out are the mail whose sender knew the token (no table can help then), and one with five Subjects.
+    """
+    log = sample(NEWER.format("iso8601"))
+    program = reference(NEWER.format("iso8601"))
+    ids = pseudonyms_of(program)
+    rows = {row["queue_id"]: row for row in program.rows()}
+    read: Counter[str] = Counter()
+    for queue_id, headers in token_headers(log).items():
+        row = rows.get(ids.queue_id(queue_id))
+        if row is None:
+            read["without a row"] += 1
+            continue
+        assert row["headers_cut"] == any(cut for _, _, cut in headers), queue_id
+        subjects = [value for name, value, cut in headers if name == "subject" and not cut]
+        if len(subjects) == 1:
+            assert row["subject_size"] == len(text_of(subjects[0])), queue_id
+            read["subject"] += 1
+        for column in ("from", "to", "cc", "bcc"):
+            # The last address of a cut list is not whole.
+            boxes = [
+                box for name, value, cut in headers if name == column
+                for box in mailboxes(value.rpartition(",")[0] if cut else value) if "@" in box
+            ]
+            if boxes and (queue_id, column) not in NO_ADDRESSES:
+                address = program.addresses(boxes)
+                assert set((row[column] or "").split()) == set(address.values()) - {""}, (queue_id, column)
+                read[column] += 1
+                read["cut"] += any(cut for name, _, cut in headers if name == column)
+    assert read == {"from": 25, "to": 7, "cc": 1, "bcc": 1, "cut": 3, "subject": 15, "without a row": 1}
+
+
+def test_header_lines_without_the_token_are_no_facts(reference: Reference, sample: Sample) -> None:
+    """Where a token is configured, a line without it may be forged: the scenarios have none."""
+    program = reference(SCENARIOS.format("iso8601"))
+    columns = "from", "to", "cc", "bcc", "subject_size", "date", "re_message_id"
+    assert {row[name] for row in program.rows() for name in columns} <= {None, ""}
 
 
 def test_nothing_of_a_sample_is_not_understood(reference: Reference, keyed: Make, sample: Sample) -> None:
