@@ -22,7 +22,6 @@ keyring: keyring
 seal: {file: seal.key}
 local_domains: [example.com]
 header_tokens: header-tokens
-timezone: Europe/Berlin
 """
 # The one that stands in mail.log. A real one is random and readable by root alone.
 HEADER_TOKEN = "d3moT0kenN0tReal\n"
@@ -88,7 +87,7 @@ The store is {store}, an SQLite file. Look further with one of:
 
   sqlite3 -box {store} '{QUESTION}'
   {python} demo/demo.py '{QUESTION}'
-  {postsink} --config {config} explain demo/mail.log | less -S
+  {postsink} --config {config} explain demo/mail.log
   echo alice@example.com | {postsink} --config {config} pseudonym""")
 
 
