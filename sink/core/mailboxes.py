@@ -50,7 +50,7 @@ def mailboxes(value: bytes, cut: bool) -> tuple[list[bytes], bool]:
     """Return (addresses as written, in order; something was dropped) of a header's value.
 
     With cut the last item counts only when a "," or ";" closes it. Dropped means the cut item and what is
-    beyond MOST_ADDRESSES; text that is no address is not missed. 0.5 us for a single address.
+    beyond MOST_ADDRESSES; text that is no address is not missed. 0.3 us for a single address.
     """
     if not cut:
         match = _SINGLE(value)

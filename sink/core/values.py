@@ -15,8 +15,8 @@ _EDGES = b"? \t"
 # The first <...>, whatever stands before it; "<<id>>" is common. An id that never closes ends with the text.
 _BRACKETED = re.compile(rb"<[< \t?]*+([^<>]*+)").search
 _CLOSED = re.compile(rb"<([^<>]++)>").findall
-# A fold within an id; the look-behind keeps it linear.
-_FOLDED_BLANK = re.compile(rb"(?<![? \t])\?*+[ \t]++").sub
+# Blanks within an id, and folds before them; the look-behind keeps it linear.
+_FOLDED_BLANK = re.compile(rb"(?<![? \t])[? \t]*[ \t]").sub
 
 
 def message_id(value: bytes) -> bytes | None:
@@ -26,7 +26,7 @@ def message_id(value: bytes) -> bytes | None:
     is left.
     """
     match = _BRACKETED(value)
-    found = (match[1] if match else value).strip(_EDGES)
+    found = (match[1] if match else value.partition(b">")[0]).strip(_EDGES)
     if b" " in found or b"\t" in found:
         found = _FOLDED_BLANK(b"", found)
     return found or None

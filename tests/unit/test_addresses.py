@@ -115,7 +115,9 @@ def rejoined(local: bytes, domain: bytes | None) -> bytes:
 
 hostile = st.lists(
     st.one_of(
-        st.sampled_from([b"@", b".", b'"', b"\\", b"(", b")", b"<", b">", b"[", b"]", b"+", b",", b":", b" "]),
+        st.sampled_from(
+            [b"@", b".", b'"', b"\\", b"(", b")", b"<", b">", b"[", b"]", b"+", b",", b":", b" "]
+        ),
         st.sampled_from([b"a", b"B", b"example.com", b"[IPv6:2001:db8::1]", b"xn--", b"\xc3", b"\xff"]),
         st.sampled_from([text.encode() for text in ("ß", "İ", "ΑΣ", "…", "＠", "o\u0308")]),
         st.binary(max_size=4),
@@ -190,14 +192,40 @@ def cpu(call: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize(
     "unit",
-    [b"@", b'"', b"\\", b"(", b")", b"(a", b'"\\', b'\\"', b'a"', b"@[", b"@a,", b"@a:", b"<", b"a@", b".",
-     b"+", "ü".encode(), "ü.".encode(), "ß".encode(), b"\xff", b"a", b"[", b"x@[", b'"@'],
+    [
+        b"@",
+        b'"',
+        b"\\",
+        b"(",
+        b")",
+        b"(a",
+        b'"\\',
+        b'\\"',
+        b'a"',
+        b"@[",
+        b"@a,",
+        b"@a:",
+        b"<",
+        b"a@",
+        b".",
+        b"+",
+        "ü".encode(),
+        "ü.".encode(),
+        "ß".encode(),
+        b"\xff",
+        b"a",
+        b"[",
+        b"x@[",
+        b'"@',
+    ],
 )
 def test_linear(unit: bytes) -> None:
     """Four times the text takes about four times the time, not sixteen."""
     for frame in (b"%b", b"a@%b", b"<%b>", b'"%b"@a', b'<"%b', b"@%b:a@b"):
+
         def run(size: int, frame: bytes = frame) -> object:
             text = frame % (unit * (size // len(unit)))
             return normal(text, FORM), read_angle(text, 0)
+
         small, large = cpu(lambda: run(10_000)), cpu(lambda: run(40_000))
         assert large < 10 * small + 0.02
