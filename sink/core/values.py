@@ -189,7 +189,7 @@ def header_date(value: bytes) -> int | None:
     """Return a Date header as seconds since 1970 UTC, None where it is no date of 1970 to 2100.
 
     Obsolete forms are read (RFC 5322 4.3: zones by name, two-digit years, no seconds); without a zone it
-    is UTC. 1.2 us in the usual form.
+    is UTC. 1.7 us in the usual form.
     """
     match = _DATE(value)
     if match is not None:
