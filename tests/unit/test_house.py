@@ -1,0 +1,228 @@
+"""The house keeps its rules: arrows point one way, rooms are small, docs are true, no real name is in."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sink import cli
+
+TOP = Path(__file__).parents[2]
+FILES = sorted(
+    Path(name) for name in subprocess.run(
+        ["git", "ls-files", "-z"], cwd=TOP, check=True, capture_output=True, text=True
+    ).stdout.split("\0") if name and (TOP / name).is_file()
+)
+MODULES = [path for path in FILES if path.parts[0] == "sink" and path.suffix == ".py"]
+DOCS = [path for path in FILES if path.suffix == ".md"]
+MANUAL = [TOP / name for name in ("README.md", "ARCHITECTURE.md")]
+
+# A room, and what it may import of the house besides itself. What is not named here may not be there.
+BASE = {"fault", "config", "rootonly", "yamlfile"}
+MAY_IMPORT = {
+    "core": set[str](),
+    **dict.fromkeys(BASE, {"core"} | BASE),
+    **dict.fromkeys(("keys", "sources", "stores"), {"core"} | BASE),
+    **dict.fromkeys(("tools", "service"), {"core", "keys", "sources", "stores"} | BASE),
+    "cli": {"core", "keys", "sources", "stores", "tools", "service"} | BASE,
+    "__main__": {"cli"},
+    "__init__": set[str](),
+}
+# What would give the core a file, a socket, a clock, a log, a process or chance.
+IMPURE = {"asyncio", "io", "logging", "mmap", "multiprocessing", "os", "pathlib", "random", "secrets",
+          "select", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "syslog", "tempfile",
+          "threading", "time", "warnings"}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Give full names of what a module imports, also within functions and for types alone."""
+    for node in ast.walk(ast.parse((TOP / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports in here are absolute"
+            assert node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def own_module(name: str) -> str:
+    """Cut what a module defines from its name: sink.fault.Fault is of sink.fault."""
+    parts = name.split(".")
+    while parts and not any((TOP / Path(*parts)).with_suffix(end).exists() for end in ("", ".py")):
+        parts.pop()
+    return ".".join(parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_arrows_point_one_way(path: Path) -> None:
+    here = room(".".join(path.with_suffix("").parts))
+    found = {room(own_module(name)) for name in imports(path) if name.split(".")[0] == "sink"}
+    assert found - {here, "__init__"} <= MAY_IMPORT[here]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[1] == "core"], ids=str)
+def test_the_core_is_pure(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(path)}
+    assert not found & IMPURE
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse((TOP / path).read_text()))
+              if isinstance(node, ast.Call)}
+    assert not called & {"open", "print", "input", "datetime.now", "datetime.utcnow", "date.today"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_rooms_stay_small(path: Path) -> None:
+    text = (TOP / path).read_text()
+    assert len(text.splitlines()) <= 400
+    tree = ast.parse(text)
+    assert not text.strip() or ast.get_docstring(tree), "a module opens with what it is for"
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None}
+    assert {name: lines for name, lines in long.items() if lines > 60} == {}
+    assert path.stem not in {"utils", "util", "helpers", "common", "manager", "base"}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".py"], ids=str)
+def test_errors_are_named_and_tests_do_not_sleep(path: Path) -> None:
+    for node in ast.walk(ast.parse((TOP / path).read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None
+            assert ast.unparse(node.type) not in {"Exception", "BaseException"} or raises_again(node)
+        if path.parts[0] == "tests" and isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in {"time.sleep", "sleep"}
+
+
+def raises_again(handler: ast.ExceptHandler) -> bool:
+    """A handler that cleans up and lets the error go on hides nothing."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+# In two halves, so that this file does not hold what it looks for.
+NOT_TO_BE_SHIPPED = [first + second for first, second in (
+    ("py", "pi.org"), ("python", "hosted.org"), ("registry.", "npmjs"), ("deb.", "debian.org"),
+    ("snapshot.", "debian.org"), ("/wo", "rk/"), ("/ro", "ot/"), ("/ho", "me/"), ("/tmp", "/venv"),
+    (".py", "env"),
+)]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".gz"], ids=str)
+def test_no_registry_host_and_no_path_of_one_machine(path: Path) -> None:
+    text = (TOP / path).read_text(errors="replace")
+    assert [word for word in NOT_TO_BE_SHIPPED if word in text] == []
+
+
+STORIES = [path for path in FILES if path.suffix == ".golden" or path.parts[0] in ("demo", "syslog-conf")]
+DOMAIN = re.compile(r"@((?:[a-z0-9_-]+\.)+[a-z]{2,})\b", re.I)
+EXAMPLE = re.compile(r"(?:^|\.)example(?:\.com|\.net|\.org)?$")
+ADDRESS = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){3})(?![\d.])")
+FOR_DOCS = re.compile(r"(?:192\.0\.2|198\.51\.100|203\.0\.113|127\.\d+\.\d+)\.\d+")
+
+
+@pytest.mark.parametrize("path", STORIES, ids=str)
+def test_stories_name_nobody(path: Path) -> None:
+    text = (TOP / path).read_text(errors="replace")
+    domains = {domain.lower() for domain in DOMAIN.findall(text)}
+    assert {name for name in domains if not EXAMPLE.search(name)} == set()
+    assert {ip for ip in ADDRESS.findall(text) if not FOR_DOCS.fullmatch(ip)} == set()
+
+
+# Docs
+
+def manual() -> str:
+    return "\n".join(path.read_text() for path in MANUAL)
+
+
+Named = tuple[str, argparse.ArgumentParser]
+
+
+def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[Named]:
+    yield above.strip(), parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield from commands(child, f"{above} {name}")
+
+
+COMMANDS = [name for name, _ in commands(cli.parser()) if name]
+ACTIONS = [f"{name} {word}" for name, parser in commands(cli.parser())
+           for action in parser._actions if not action.option_strings and name
+           for word in (action.choices or ())]
+OPTIONS = sorted({option for _, parser in commands(cli.parser()) for action in parser._actions
+                  for option in action.option_strings if option.startswith("--")} - {"--help"})
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, *ACTIONS, *OPTIONS])
+def test_each_command_and_option_is_in_the_manual(words: str) -> None:
+    last = words.rpartition(" ")[2]
+    assert re.search(rf"(?<![\w-]){re.escape(last)}(?![\w-])", manual())
+
+
+def columns() -> Iterator[tuple[str, str]]:
+    store = sqlite3.connect(":memory:")
+    for path in sorted((TOP / "sql/sqlite").glob("[0-9]*.sql")):
+        store.executescript(path.read_text())
+    for view in ("delivery_text", "reject_text"):
+        yield from ((view, row[0]) for row in store.execute(f"SELECT * FROM {view}").description)
+    store.close()
+
+
+@pytest.mark.parametrize(("view", "column"), [*columns()])
+def test_each_column_is_in_the_manual(view: str, column: str) -> None:
+    assert f"`{column}`" in manual()
+    assert view in manual()
+
+
+def test_each_counter_of_an_import_is_in_the_manual(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "postsink.yaml"
+    config.write_text("store: s.sqlite\nkeyring: keyring\nseal: {file: seal.key}\n")
+    assert cli.main(["--config", str(config), "keys", "init"]) == 0
+    capsys.readouterr()
+    assert cli.main(["--config", str(config), "import", "--json", str(TOP / "demo/mail.log")]) == 0
+    counters = json.loads(capsys.readouterr().out)
+    assert [name for name in counters if f"`{name}`" not in manual()] == []
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*## ", (TOP / "Makefile").read_text(), re.M))
+
+
+@pytest.mark.parametrize("path", DOCS, ids=str)
+def test_what_a_document_points_to_is_there(path: Path) -> None:
+    text = (TOP / path).read_text()
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets()
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (TOP / path.parent / link).exists()] == []
+    for module in re.findall(r"`(sink/[\w/]+(?:\.py)?/?)`", text):
+        assert (TOP / module).exists(), module
+
+
+def test_each_target_is_in_the_manual() -> None:
+    assert [name for name in targets() - {"help"} if f"make {name}" not in manual()] == []
+
+
+def test_the_changelog_has_its_form() -> None:
+    text = (TOP / "CHANGELOG.md").read_text()
+    assert re.search(r"^## \[Unreleased\]$", text, re.M)
+    kinds = set(re.findall(r"^### (.*)$", text, re.M))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_command_is_where_the_package_says() -> None:
+    text = (TOP / "pyproject.toml").read_text()
+    module, _, name = re.findall(r'^postsink = "(.*)"$', text, re.M)[0].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
