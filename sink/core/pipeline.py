@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from sink.core.addressbook import NOBODY
 from sink.core.correlate import MOST_RECENT, Correlator, Host
 from sink.core.grammar import AFTER_QUEUE_ID, ignored_words
 from sink.core.messages import Message
 from sink.core.parse import SESSION, Event, Parser
-from sink.core.pseudonym import Pseudonyms, Tokens
+from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
-from sink.core.rows import DELIVERY, Row
+from sink.core.rows import NONE, SENDER_KIND, Row
 from sink.core.rules import Rules
+from sink.core.settle import NO_SENDER
 from sink.core.state import decode_host, decode_message, encode_host, encode_message
 from sink.core.syslog import Reader
 from sink.core.tags import Program
 
-KEY = DELIVERY.index("id")
-SENDER = DELIVERY.index("sender_user")
 MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
 
 
@@ -207,11 +207,13 @@ class Pipeline:
         stage, code, dsn, sender, recipient, _ = refusal
         self.counts["rejects"] += 1
         key = self._parser(epoch).pseudonyms.reject_id(host.name, second, micros, pid, text.rstrip())
+        kind, user, domain, *_ = sender or NO_SENDER
+        user_to, domain_to, _ = recipient or NOBODY
+        halves = b"".join((key, user or NONE, domain or NONE, user_to or NONE, domain_to or NONE))
         self._rejects.append(
             (
-                second, key, micros, epoch.number, host.text, program.instance, program.daemon, stage, code, dsn,
-                sender[1] if sender else None, (sender[2] or None) if sender else None,
-                recipient[0] if recipient else None, (recipient[1] or None) if recipient else None, category,
+                second, halves, micros, epoch.number, host.text, program.instance, program.daemon or "", stage, code or "",
+                dsn or "", kind, category,
             )
         )  # fmt: skip
 
@@ -325,9 +327,9 @@ class Pipeline:
         correlator.rows, self._rejects = [], []
         again: list[Row] = []
         if self._shown:
-            again = [row for row in rows if row[KEY] in self._shown]
-            rows = [row for row in rows if row[KEY] not in self._shown]
-            self._shown.difference_update(row[KEY] for row in again)
+            again = [row for row in rows if row[1][:WIDTH] in self._shown]
+            rows = [row for row in rows if row[1][:WIDTH] not in self._shown]
+            self._shown.difference_update(row[1][:WIDTH] for row in again)
         self._count_senders(rows)
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []
@@ -338,4 +340,4 @@ class Pipeline:
         return Batch(rows, rejects, puts, drops, again)
 
     def _count_senders(self, rows: list[Row]) -> None:
-        self.counts["without_sender"] += sum(row[SENDER] is None for row in rows)
+        self.counts["without_sender"] += sum(row[SENDER_KIND] == "" for row in rows)

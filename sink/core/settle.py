@@ -39,13 +39,17 @@ from sink.core.facts import (
     UID,
     Folded,
 )
+from sink.core.addressbook import NOBODY
 from sink.core.messages import Message, Waiting
-from sink.core.rows import INHERITED, Row, listed, score_of
+from sink.core.rows import INHERITED, NONE, Row, listed, score_of
 
 SUBMITTED = frozenset({"sasl", "trusted", "pickup", "qmqpd", "bounce"})  # origins that mean: submitted here
 LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of this host
 MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
 MILLION = 1_000_000
+NO_SENDER = ("", b"", b"", b"", b"", 0)
+NO_HEADERS = ("", "", "", "")
+HEADER_KINDS = frozenset({FROM, TO, CC, BCC, DATE, SUBJECT, SCORE, FILTER_SCORE, HEADERS})
 
 
 class View(NamedTuple):
@@ -113,7 +117,7 @@ class Settler:
         return bool(near) and not any(fact[1] == CLIENT and not fact[2][1] for fact in near)
 
     def row(self, message: Message, view: View, waiting: Waiting, host: str) -> Row:
-        """Return the `delivery` row of one attempt, in the order of rows.DELIVERY."""
+        """Return the `delivery` row of one attempt: second, rows.HALVES, rows.SCALARS, rows.PLAIN."""
         second, micros, key, instance, agent, attempt = waiting
         (
             recipient, original, status, delay, delays, dsn, code, reason, relay, relay_kind, next_id, link, token,
@@ -121,50 +125,43 @@ class Settler:
         folded = view.folded
         get = folded.get
         sent = get(SENDER) or get(PICKUP_SENDER)
-        kind, user, domain, list_user, list_domain, from_list = sent[2] if sent else (None, None, b"", b"", b"", 0)
-        if recipient is None:
-            user_to = domain_to = None
-            local = False
-        else:
-            user_to, domain_to, local = recipient
+        kind, user, domain, list_user, list_domain, from_list = sent[2] if sent else NO_SENDER
+        user_to, domain_to, local = recipient or NOBODY
         active = get(ACTIVE)
-        size, recipients = active[2] if active else (None, None)
-        is_outgoing = None
-        if view.submitted is not None and recipient is not None:
+        is_outgoing: int | str = ""
+        if view.submitted is not None and (recipient is not None or not view.submitted):
             is_outgoing = int(view.submitted and not (local or agent in LOCAL_AGENTS))
         internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(token, second))
-        has_headers = HEADERS in folded
-        is_list = 1 if from_list or LIST in folded else 0 if has_headers else None
-        reply = get(REPLY_ID) or get(REFERENCE)
+        message_id, reply = get(MESSAGE_ID), get(REPLY_ID) or get(REFERENCE)
+        original_user, original_domain, _ = original or NOBODY
+        queue_id, parent_id, plain = message.queue_id, view.parent_queue_id, ("", "", "")
+        if self._plain_queue_id:
+            plain = (queue_id.decode("ascii"), next_id.decode("ascii"), parent_id.decode("ascii"))
+            queue_id = next_id = parent_id = b""
+        halves = b"".join((
+            key, queue_id or NONE, message_id[2] or NONE if message_id else NONE,
+            folded[RESENT_ID][2] if RESENT_ID in folded else NONE, reply[2] if reply else NONE,
+            user or NONE, domain or NONE, user_to or NONE, domain_to or NONE,
+            original_user or NONE, original_domain or NONE, list_user or NONE, list_domain or NONE,
+            view.submitter[0] or NONE, view.submitter[1] or NONE, relay or NONE, next_id or NONE, parent_id or NONE,
+        ))  # fmt: skip
+        is_list: int | str = 1 if from_list else ""
+        headers: tuple[object, ...] = NO_HEADERS
+        date = cut = subject = score = ""
+        if folded.keys() & HEADER_KINDS:
+            headers = (listed(get(FROM)), listed(get(TO)), listed(get(CC)), listed(get(BCC)))
+            date, subject = (folded[kind][2] if kind in folded else "" for kind in (DATE, SUBJECT))
+            score = score_of(get(SCORE), get(FILTER_SCORE) if view.is_child else None)  # type: ignore[assignment]
+            if HEADERS in folded:
+                cut = int(CUT in folded)  # type: ignore[assignment]
+                is_list = int(from_list or LIST in folded)
+        size, recipients = active[2] if active else ("", "")
         return (
-            second, key, micros, message.epoch, host, instance, agent, self._queue_id(message.queue_id),
-            _value(folded, MESSAGE_ID), _value(folded, RESENT_ID), reply[2] if reply else None,
-            view.first_seen, _value(folded, DATE),
-            user, domain or None, kind,
-            user_to, domain_to or None,
-            original[0] if original else None, original[1] or None if original else None,
-            list_user or None, list_domain or None,
-            view.submitter[0] or None, view.submitter[1] or None,
-            listed(get(FROM)), listed(get(TO)), listed(get(CC)), listed(get(BCC)),
-            size, recipients, score_of(get(SCORE), get(FILTER_SCORE) if view.is_child else None),
-            _value(folded, SUBJECT), is_list, is_outgoing, int(internal),
-            int(CUT in folded) if has_headers else None,
-            status, delay, delays, dsn, code, reason, relay or None, relay_kind, view.origin,
-            self._queue_id(next_id), self._queue_id(view.parent_queue_id),
+            second, halves, micros, message.epoch, host, instance, agent or "", view.first_seen, date, kind, *headers,
+            size, recipients, score, subject, is_list, is_outgoing, int(internal), cut,
+            status, "" if delay is None else delay, delays or "", dsn or "", code or "", reason or "", relay_kind or "",
+            view.origin or "", *plain,
         )  # fmt: skip
-
-    def _queue_id(self, queue_id: bytes) -> bytes | str | None:
-        """Return a queue id as a column holds it: 16 bytes, or text where the operator keeps it plain."""
-        return queue_id.decode("ascii") if self._plain_queue_id and queue_id else queue_id or None
-
-
-def _value(folded: Folded, kind: int) -> object:
-    """Return the value of a single fact, None where it is missing or its value is empty."""
-    fact = folded.get(kind)
-    if fact is None or fact[2] == b"":
-        return None
-    value: object = fact[2]
-    return value
 
 
 def handed_down(view: View, above: View | None, kind: int, queue_id: bytes) -> View:

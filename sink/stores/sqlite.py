@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from sink.core.pipeline import Batch
-from sink.core.rows import DELIVERY, REJECT, Row
+from sink.core.pseudonym import WIDTH
+from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS
 from sink.fault import CANTCREATE, CONFIG, DATA, NOINPUT, NOPERM, TEMPFAIL, Fault
 from sink.stores import schema
 
@@ -24,10 +25,20 @@ BUSY = 10_000  # ms that another command's short transaction may take
 _OURS = 0x70736E6B  # application_id, "psnk"
 
 
-def _insert(table: str, columns: tuple[str, ...]) -> str:
+def _insert(table: str, halves: tuple[str, ...], scalars: tuple[str, ...], plain: tuple[str, ...] = ()) -> str:
+    """Return the statement that takes a row of sink.core.rows: second, halves, scalars, plain queue ids."""
+    columns = {"logged_second": "?1"}
+    for place, name in enumerate(halves):
+        columns[name] = f"nullif(substr(?2, {WIDTH * place + 1}, {WIDTH}), zeroblob({WIDTH}))"
+    for place, name in enumerate(scalars, 3):
+        columns[name] = f"nullif(?{place}, '')"
+    for place, name in enumerate(plain, 3 + len(scalars)):
+        columns[name] = f"CASE ?{place} WHEN '' THEN {columns[name]} ELSE ?{place} END"
+    # The null sender's user is empty; a row without a sender has none.
+    kind = 3 + scalars.index("sender_kind")
+    columns["sender_user"] = f"CASE ?{kind} WHEN 'null' THEN x'' ELSE {columns['sender_user']} END"
     names = ", ".join(f'"{column}"' for column in columns)
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+    return f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join(columns.values())})"
 
 
 class SqliteStore:
@@ -37,8 +48,8 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._locks: list[int] = []
-        self._deliveries = _insert("delivery", DELIVERY)
-        self._rejects = _insert("reject", REJECT)
+        self._deliveries = _insert("delivery", HALVES, SCALARS, PLAIN)
+        self._rejects = _insert("reject", REJECT_HALVES, REJECT_SCALARS)
         self._again = self._deliveries.replace("OR IGNORE", "OR REPLACE")
 
     def __enter__(self) -> Self:
@@ -127,9 +138,9 @@ class SqliteStore:
         connection = self._connection
         with _explained(self.path), self._transaction():
             before = connection.total_changes
-            connection.executemany(self._deliveries, sorted(batch.rows, key=_key))
+            connection.executemany(self._deliveries, sorted(batch.rows))
             between = connection.total_changes
-            connection.executemany(self._rejects, sorted(batch.rejects, key=_key))
+            connection.executemany(self._rejects, sorted(batch.rejects))
             after = connection.total_changes
             connection.executemany(self._again, batch.again)
             if stream is not None:
@@ -206,10 +217,6 @@ class SqliteStore:
                 self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-
-def _key(row: Row) -> tuple[int, bytes]:
-    return row[0], row[1]
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ CREATE TABLE delivery (         -- one row a delivery attempt; time leads the ke
     host              TEXT    NOT NULL,
     instance          TEXT    NOT NULL,
     agent             TEXT,
-    queue_id          BLOB    NOT NULL,
+    queue_id                  NOT NULL,  -- a blob, or text where the operator keeps queue ids plain
     message_id        BLOB,
     resent_message_id BLOB,
     re_message_id     BLOB,
@@ -58,8 +58,8 @@ CREATE TABLE delivery (         -- one row a delivery attempt; time leads the ke
     relay             BLOB,
     relay_kind        TEXT,
     origin            TEXT,
-    next_queue_id     BLOB,
-    parent_queue_id   BLOB,
+    next_queue_id,
+    parent_queue_id,
     PRIMARY KEY (logged_second, id)
 ) WITHOUT ROWID;
 
@@ -78,6 +78,7 @@ CREATE TABLE reject (           -- refusals
     sender_domain    BLOB,
     recipient_user   BLOB,
     recipient_domain BLOB,
+    sender_kind      TEXT,
     category         TEXT    NOT NULL,
     PRIMARY KEY (logged_second, id)
 ) WITHOUT ROWID;
