@@ -11,14 +11,15 @@ import pytest
 
 from tests.integration.conftest import Postfix
 from tests.integration.milter import milter_that_adds
+from tests.judges.program import Program
 
 TABLES = Path(__file__).parents[2] / "syslog-conf" / "postfix"
 ON, OFF = re.findall(r"```sh\n(.*?)```", (TABLES / "README.md").read_text(), re.DOTALL)
 
 ASKED_FOR = {b"from", b"to", b"cc", b"bcc", b"date", b"subject", b"in-reply-to", b"references", b"list-id",
              b"list-post", b"precedence"}
-SCORES = [("X-Spam-Score", "5.1 (+++++)"), ("X-Spam-Status", "Yes, score=7.3 required=5.0 tests=A,B"),
-          ("X-Spamd-Result", "default: False [1.40 / 15.00];\n ARC_NA(0.00)[];\n FROM(0)[alice@example.org]"),
+SCORES = [("X-Spam-Score", "5.1 (+++++)"), ("X-Spam-Status", "Yes, score=5.1 required=5.0 tests=A,B"),
+          ("X-Spamd-Result", "default: False [5.10 / 15.00];\n ARC_NA(0.00)[];\n FROM(0)[alice@example.org]"),
           ("X-Spam-Flag", "YES"), ("Subject", "[SPAM] hello")]
 
 # A rule of the admin's, for the message and for its parts: both must go on to count.
@@ -201,8 +202,8 @@ def test_the_checks_of_the_admin_go_on(postfix: Postfix, evil: bytes) -> None:
     assert any(b": reject: header " in line for line in lines)
 
 
-SHOWN_SCORES = [(b"X-Spam-Score", b" 5.1", "whole"), (b"X-Spam-Status", b" Yes, score=7.3", "whole"),
-                (b"X-Spamd-Result", b" default: False [1.40 / 15.00]", "whole")]
+SHOWN_SCORES = [(b"X-Spam-Score", b" 5.1", "whole"), (b"X-Spam-Status", b" Yes, score=5.1", "whole"),
+                (b"X-Spamd-Result", b" default: False [5.10 / 15.00]", "whole")]
 
 
 def test_only_the_score_that_the_milter_adds_is_logged(postfix: Postfix) -> None:
@@ -253,3 +254,61 @@ def test_without_subject_nothing_of_it_is_logged(make_postfix: Callable[..., Pos
     _, lines = instance.send(headers(b"Subject: canary", b"From: alice@example.org"))
     assert read(instance, lines) == [(b"From", b" alice@example.org", "whole")]
     assert not any(b"canary" in line for line in lines)
+
+
+def addresses(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{number:03d}@example.net" for number in range(count)]
+
+
+MANY = addresses("member", 60)
+THREAD = [f"<{number}.{'t' * 30}@example.org>" for number in range(60)]
+HELLO = "<hello.1@example.org>"
+# What is sent, the envelope sender, and what the row must say.
+MAILS: list[tuple[bytes, str, dict[str, object]]] = [
+    (headers(b"From: Alice <alice@example.org>", b'To: "Smith, Bob" <bob@example.com>,\r\n carol@example.net',
+             b"Cc: dave@example.net", b"Bcc: erin@example.net", b"Date: Mon, 02 Nov 2026 10:00:00 +0100",
+             "Subject: hellö".encode(), b"Message-ID: " + HELLO.encode()), "alice@example.org",
+     {"from": ["alice@example.org"], "to": ["bob@example.com", "carol@example.net"],
+      "cc": ["dave@example.net"], "bcc": ["erin@example.net"], "date": "2026-11-02T09:00:00.000000Z",
+      "subject_size": 5, "is_list": 0, "headers_cut": 0, "re": None}),
+    (headers(b"From: bob@example.com", b"Subject:" + FORGED, b"In-Reply-To: " + HELLO.encode(),
+             b"X-Spam-Score: -9", b"Message-ID: <2@example.org>"),
+     r'"x>, size=1, nrcpt=1 (queue active)"@example.net',
+     {"from": ["bob@example.com"], "to": None, "subject_size": len(FORGED.strip()), "re": HELLO}),
+    (headers(b"From: \"x from y\" <alice@example.org>", b"List-Id: Team <team.example.org>",
+             b"Message-ID: <3@example.org>"), "team-bounces@example.org",
+     {"from": ["alice@example.org"], "is_list": 1, "subject_size": None}),
+    (headers(b"Precedence: bulk", b"To: " + b", ".join(one.encode() for one in MANY),
+             b"Message-ID: <4@example.org>"), "alice@example.org",
+     {"to": MANY, "is_list": 0, "headers_cut": 0}),
+    (headers(b"References: " + b"\r\n ".join(one.encode() for one in [*THREAD, HELLO]),
+             b"Message-ID: <5@example.org>"), "alice@example.org", {"re": HELLO}),
+]
+
+
+def test_the_facts_of_a_row_are_what_was_sent(postfix: Postfix, tmp_path: Path) -> None:
+    log, queue_ids = [], []
+    for message, sender, _ in MAILS:
+        queue_id, lines = postfix.send(message, sender)
+        queue_ids.append(queue_id)
+        log += lines
+    (tmp_path / "mail.log").write_bytes(b"\n".join([*log, b""]))
+    program = Program(tmp_path / "postsink", header_tokens=str(postfix.secret), queue_id="plain").make_keys()
+    assert program.import_files(tmp_path / "mail.log")["not_understood"] == 0
+    rows = {row["queue_id"]: row for row in program.rows()}
+    assert sorted(rows) == sorted(queue_ids)
+    pseudonyms = program.addresses({"alice@example.org", "bob@example.com", "carol@example.net",
+                                    "dave@example.net", "erin@example.net", *MANY})
+    for queue_id, (_, _, expected) in zip(queue_ids, MAILS, strict=True):
+        row, sent = rows[queue_id], dict(expected)
+        if sent.get("to") is MANY and postfix.kind == "pcre":
+            whole = ", ".join(MANY)[:699].count(",")  # what stands last is cut, so it is left out
+            sent.update({"to": MANY[:whole], "headers_cut": 1})
+        if "re" in sent:
+            assert row["re_message_id"] == (rows[queue_ids[0]]["message_id"] if sent.pop("re") else None)
+        for column, value in sent.items():
+            if isinstance(value, list):
+                assert row[column].split(" ") == sorted(pseudonyms[one] for one in value)
+            else:
+                assert row[column] == value, column
+        assert row["spam_score"] == 5.1

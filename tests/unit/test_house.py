@@ -39,8 +39,8 @@ MAY_IMPORT = {
 }
 # What would give the core a file, a socket, a clock, a log, a process or chance.
 IMPURE = {"asyncio", "io", "logging", "mmap", "multiprocessing", "os", "pathlib", "random", "secrets",
-          "select", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "syslog", "tempfile",
-          "threading", "time", "warnings"}
+          "select", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "syslog",
+          "tempfile", "threading", "time", "warnings"}
 
 
 def room(module: str) -> str:
