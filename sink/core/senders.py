@@ -170,10 +170,10 @@ _MAILERS = (
         b"bounce-",
         False,
     ),
-    # Amazon SES: REGION+TIME-UUID-000000; names no customer, its domain often does
+    # Amazon SES: REGION+TIME-UUID-000000; no user is left, but the domain often is the customer's
     (
         re.compile(rb"()0[0-9a-f]{15}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]{6}", _ANY).fullmatch,
-        b"bounces",
+        b"",
         False,
     ),
     # SparkPost: msprvs1=TAG=bounces-CUSTOMER
@@ -262,12 +262,26 @@ def _list_name(local: bytes, lower: bytes) -> bytes:
     return local[6:] if lower.startswith(b"owner-") else b""
 
 
+_OWN_WORDS = frozenset({b"bounce", b"bounces", b"return", b"returns"})
+
+# mlmmj: list+bounces-NUMBER-user=host (mlmmj-send.c), list+bounces-probe-user=host, list+bounces-help.
+_MLMMJ = re.compile(rb"([^+]++)\+bounces-(?:(?:probe|[0-9]++)-)?+(.*+)", _ANY).fullmatch
+
+
+def _mlmmj(local: bytes, _lower: bytes, domain: bytes) -> Sender | None:
+    match = _MLMMJ(local)
+    return Sender("verp", _address(match[1], domain), _member(match[2]), True) if match else None
+
+
 # Tags of other schemes, a field of theirs missing: what stands behind the "+" is no subscriber.
 _BROKEN = re.compile(rb"srs[01]\+|[^+]*+\+(?:srs=|caf_=|[^+]*?==a==)", re.DOTALL).match
 
 
 def _plus(local: bytes, lower: bytes, domain: bytes) -> Sender | None:
-    """sender+user=host: Postfix (VERP_README), Mailman (verp_format; list-bounces+token is its probe)."""
+    """list+user=host: Postfix (VERP_README), Mailman (verp_format; list-bounces+token is its probe).
+
+    Who turns on Postfix's VERP has a list. Programs that write this themselves say bounce before the "+".
+    """
     head, _, tail = local.partition(b"+")
     if not head or not tail or _BROKEN(lower):
         return None
@@ -275,7 +289,7 @@ def _plus(local: bytes, lower: bytes, domain: bytes) -> Sender | None:
     member = _member(tail)
     if member is None and not (name and lower[: len(head)].endswith(b"-bounces")):
         return None
-    return Sender("verp", _address(name or head, domain), member, bool(name))
+    return Sender("verp", _address(name or head, domain), member, lower[: len(head)] not in _OWN_WORDS)
 
 
 # Own software of many senders, after draft-varshavchik-verp-smtpext: bounce-user=host, with numbers between.
@@ -298,5 +312,5 @@ Scheme = Callable[[bytes, bytes, bytes], Sender | None]
 
 # The order matters where one form contains another: a forwarder's tag stands first, "bounce-" is many things.
 _SCHEMES: tuple[Scheme, ...] = (
-    _srs, _batv, _exchange, _gmail, _mailer, _sympa, _google, _debian, _ezmlm, _plus, _bounce, _bounces,
+    _srs, _batv, _exchange, _gmail, _mailer, _sympa, _google, _debian, _ezmlm, _mlmmj, _plus, _bounce, _bounces,
 )

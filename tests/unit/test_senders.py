@@ -59,7 +59,12 @@ CASES = [
     (b"list-bounces+john=@example.com", "verp", b"list@example.com", None, True),
     # Postfix
     (b"owner-list+john=example.org@example.com", "verp", b"list@example.com", b"john@example.org", True),
-    (b"news+john=example.org@example.com", "verp", b"news@example.com", b"john@example.org", False),
+    (b"news+john=example.org@example.com", "verp", b"news@example.com", b"john@example.org", True),
+    (b"bounce+john=example.org@example.com", "verp", b"bounce@example.com", b"john@example.org", False),
+    # mlmmj
+    (b"list+bounces-1201-j+x=example.org@example.com", "verp", b"list@example.com", b"j+x@example.org", True),
+    (b"list+bounces-probe-j=example.org@example.com", "verp", b"list@example.com", b"j@example.org", True),
+    (b"list+bounces-help@example.com", "verp", b"list@example.com", None, True),
     # ezmlm and qmail
     (b"list-return-123-john=example.org@example.com", "verp", b"list@example.com", b"john@example.org", True),
     (b"a-list-return-1-j-d=example.org@example.com", "verp", b"a-list@example.com", b"j-d@example.org", True),
@@ -158,7 +163,7 @@ CASES = [
     (
         b"0100017fcf817777-481efc68-4a9a-4c11-ba2c-40ff0357e7b1-000000@send.example.com",
         "verp",
-        b"bounces@send.example.com",
+        b"@send.example.com",
         None,
         False,
     ),
