@@ -9,7 +9,7 @@ from collections import Counter
 from heapq import heappop, heappush
 
 from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, compact
-from sink.core.messages import Message
+from sink.core.messages import MARKS, Message
 from sink.core.parse import Attempt, Event, Link
 from sink.core.rows import Row
 from sink.core.rules import Rules
@@ -24,13 +24,14 @@ AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
 AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
+NEVER = 1 << 62
 MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear text in RAM only
 
 
 class Host:
     """One host's log clock, and what waits for it."""
 
-    __slots__ = ("clock", "dues", "fed", "heap", "heard", "name", "recent", "slots", "strays", "text")
+    __slots__ = ("clock", "dues", "heap", "heard", "name", "read", "recent", "ripe", "slots", "strays", "text")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -41,8 +42,9 @@ class Host:
         self.dues: dict[int, list[Message]] = {}  # messages to look at in a second
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}
-        self.heard: float | None = None  # wall clock of the last line
-        self.fed = False
+        self.ripe = NEVER  # log clock at which the first of them may leave
+        self.heard: float | None = None  # wall clock at which the log clock stood still
+        self.read = -1  # where it stood then
 
 
 class Correlator:
@@ -92,9 +94,9 @@ class Correlator:
 
     def _move(self, host: Host, second: int) -> None:
         host.clock = second
-        ripe = second - HOLD
-        if host.slots:
-            self._release(host, [at for at in host.slots if at <= ripe])
+        if host.ripe <= second:
+            self._release(host, [at for at in host.slots if at + HOLD <= second])
+            host.ripe = min(host.slots, default=NEVER) + HOLD
         heap = host.heap
         while heap and heap[0] <= second:
             for message in host.dues.pop(heappop(heap)):
@@ -103,8 +105,8 @@ class Correlator:
     def tick(self, now: float) -> None:
         """Let wall clock (any seconds that only grow) pass: rows of quiet hosts leave, old messages end."""
         for host in self.hosts.values():
-            if host.heard is None or host.fed:
-                host.heard, host.fed = now, False
+            if host.heard is None or host.read != host.clock:
+                host.heard, host.read = now, host.clock
                 continue
             quiet = now - host.heard
             if quiet < QUIET:
@@ -165,33 +167,40 @@ class Correlator:
             message.queue_id = queue_id
             message.epoch = epoch
             message.first = message.last = second
+            message.first_micros = 999_999
         return message
 
     def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
         """Take an event's facts and link into its message."""
         facts, attempt, _, link = event
-        ended = message.ended
+        ended, own = message.ended, message.facts
+        if second <= message.first and (second < message.first or micros < message.first_micros):
+            message.first, message.first_micros = second, micros
+        if second > message.last:
+            message.last = second
+        elif second < message.opened:
+            message.plain = False
         for kind, value in facts:
-            if kind == SEEN and message.facts and second >= message.first:
-                break
-            if kind >= FIRST_HEADER:
+            if kind in MARKS:
+                message.mark(second, kind)
+            elif kind >= FIRST_HEADER:
                 message.headers += 1
                 if message.headers > MOST_HEADERS:
-                    message.learn(second, micros, CUT, 1)
+                    own.append((second, CUT, 1, micros))
                     break
             elif kind == PARENT:
                 self._name_parent(host, message, value, second)
-            message.learn(second, micros, kind, value)
-        message.first = min(message.first, second)
-        message.last = max(message.last, second)
+            elif kind == SEEN and own:
+                break
+            own.append((second, kind, value, micros))
         if attempt is not None and not message.arrived and attempt[3] is not None:
-            message.learn(second, 0, ARRIVED, second - round(attempt[3]))
+            own.append((second, ARRIVED, second - round(attempt[3]), 0))
         if link is not None:
             self._hand_on(host, message, second, micros, link)
         if message.ended != ended and message.ended >= 0:
             self._look_at(host, message, message.ended + LINGER)
-        if len(message.facts) >= message.limit:
-            message.facts = compact(message.facts, host.clock - KEPT_LOOSE)
+        if len(own) >= message.limit:
+            message.facts = compact(own, host.clock - KEPT_LOOSE)
             message.limit = max(message.limit, 2 * len(message.facts))
         if self.changed is not None:
             self.changed[message.token] = message
@@ -202,10 +211,15 @@ class Correlator:
     ) -> None:  # fmt: skip
         """Let an attempt wait for its row's time."""
         waiting = message.waiting
-        if not any(known[0] == second for known in waiting[-1:]) and all(known[0] != second for known in waiting):
-            host.slots.setdefault(second, []).append(message)
+        if not waiting or all([known[0] != second for known in waiting]):
+            slot = host.slots.get(second)
+            if slot is None:
+                host.slots[second] = [message]
+                host.ripe = min(host.ripe, second + HOLD)
+            else:
+                slot.append(message)
         waiting.append((second, micros, key, instance, agent, attempt))
-        if host.clock - HOLD >= second:
+        if host.clock >= second + HOLD:
             self._release(host, [second])
 
     def _hand_on(self, host: Host, parent: Message, second: int, micros: int, link: Link) -> None:
@@ -215,7 +229,10 @@ class Correlator:
             return
         child = self.message(host, token, b"", parent.epoch, second)
         # A proxied session is no message and has no queue id.
-        child.learn(second, micros, PARENT, (kind, parent.token, b"" if kind == PROXY else parent.queue_id))
+        link_fact = (kind, parent.token, b"" if kind == PROXY else parent.queue_id)
+        child.facts.append((second, PARENT, link_fact, micros))
+        if second < child.opened:
+            child.plain = False
         if token not in parent.children:
             parent.children.append(token)
         if self.changed is not None:
@@ -238,6 +255,7 @@ class Correlator:
         self.messages[message.token] = message
         for second in {waiting[0] for waiting in message.waiting}:
             host.slots.setdefault(second, []).append(message)
+            host.ripe = min(host.ripe, second + HOLD)
         self._look_at(host, message, max(host.clock, 0) + LINGER)
 
     # -- ends
@@ -270,7 +288,9 @@ class Correlator:
             self._forget(message, why)
 
     def _forget(self, message: Message, why: str) -> None:
+        # The cache by queue id may go on knowing it for a while: leave it light.
         message.gone = True
+        message.facts, message.children = [], []
         del self.messages[message.token]
         self._counts["forgotten_" + why] += 1
         if self.changed is not None:

@@ -4,6 +4,8 @@ Fail closed (law 2): what neither the parser nor these lists name is not underst
 that says who wrote to whom may stand here: a test holds these lists against the shapes of real logs.
 """
 
+from functools import lru_cache
+
 _CONNECTION = "opens or ends a connection; says nothing of a message"
 _TLS = "TLS session details"
 _WARNING = "an operator's warning; may quote anything"
@@ -23,7 +25,7 @@ ANYWHERE: dict[bytes, str] = {
     b"discarding": "EHLO keywords left out for a peer", b"table": _LIFE, b"refreshing": _LIFE, b"starting": _LIFE,
     b"stopping": _LIFE, b"waiting": _LIFE, b"reload": _LIFE, b"terminating": _LIFE, b"daemon": _LIFE, b"looking": _LIFE,
     b"cache": _LIFE, b"the": _LIFE, b"Deleted:": _LIFE, b"Requeued:": _LIFE, b"Placed": _LIFE, b"Released": _LIFE,
-    b"Expired:": _LIFE, b"private/anvil": _LIFE, b"using": _LIFE, b"name_mask:": _LIFE,
+    b"Expired:": _LIFE, b"Force-expired:": _LIFE, b"private/anvil": _LIFE, b"using": _LIFE, b"name_mask:": _LIFE,
     b"TLSRPT:": "TLS report status without a queue id (3.10)",
 }  # fmt: skip
 
@@ -64,6 +66,7 @@ AFTER_QUEUE_ID: dict[bytes, str] = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=100)  # one for each daemon there is
 def ignored_words(daemon: str | None) -> dict[bytes, str]:
     """Return {first word: reason} of the texts without a queue id that a daemon's lines may begin with."""
     return ANYWHERE | BY_DAEMON.get(daemon or "", {})

@@ -22,6 +22,7 @@ from sink.core.facts import (
 # (second, micros, delivery key, instance, agent, attempt)
 Waiting = tuple[int, int, bytes, str, str | None, Any]
 
+MARKS = OPENINGS | SOFT_OPENINGS | {END}  # kinds that say something of a message's life
 MOST_LOOSE = 64  # facts kept as they came; a message of many retries gathers more
 
 
@@ -29,7 +30,7 @@ class Message:
     """One open queue id on one host, with all messages that bore it lately."""
 
     __slots__ = (
-        "active", "arrived", "children", "ended", "epoch", "facts", "first", "gone", "headers", "host", "last",
+        "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers", "headers", "host", "last",
         "limit", "opened", "plain", "queue_id", "token", "waiting",
     )  # fmt: skip
 
@@ -43,6 +44,8 @@ class Message:
         self.children: list[bytes] = []
         self.first = second  # least and greatest second of its own lines
         self.last = second
+        self.first_micros = 999_999
+        self.handlers: dict[bytes, Any] = {}  # of the parser of its epoch
         self.opened = -1  # second of the last client= or uid=, -1: none seen
         self.ended = -1  # second of the last end, -1: none
         self.active = False
@@ -52,11 +55,8 @@ class Message:
         self.limit = MOST_LOOSE  # number of facts at which they are compacted
         self.gone = False
 
-    def learn(self, second: int, micros: int, kind: int, value: Any) -> None:
-        """Add a fact."""
-        self.facts.append((second, kind, value, micros))
-        if second < self.opened:
-            self.plain = False
+    def mark(self, second: int, kind: int) -> None:
+        """Note what a fact of one of MARKS says of the message's life."""
         if kind in OPENINGS:
             if self.first < second or 0 <= self.opened != second:
                 self.plain = False
@@ -68,7 +68,7 @@ class Message:
         elif kind == END:
             if second >= self.opened:
                 self.ended = max(self.ended, second)
-        elif kind in SOFT_OPENINGS:
+        else:
             self.active = self.active or kind == ACTIVE
             self.arrived = self.arrived or kind in ARRIVALS
             if 0 <= self.ended < second - SPLIT:
@@ -93,8 +93,9 @@ class Message:
 
     def first_seen(self, facts: list[Fact], until: int) -> tuple[int, int]:
         """Return (second, micros) of the first of the facts that is no link's."""
+        if facts is self.facts:
+            return self.first, self.first_micros
         return min(
             [(fact[0], fact[3]) for fact in facts if fact[1] != PARENT and fact[0] <= until],
             default=(self.first, 0),
         )
-

@@ -32,7 +32,7 @@ from sink.core.grammar import AFTER_QUEUE_ID
 from sink.core.headers import ADDRESS, Facts, HeaderReader
 from sink.core.pseudonym import Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
-from sink.core.reasons import classify
+from sink.core.reasons import Classifier
 from sink.core.refusals import Refusal, RefusalReader
 from sink.core.relays import Relays, in_networks, is_loopback, plain_address
 from sink.core.rules import Rules
@@ -102,7 +102,8 @@ class Parser:
         self.book = AddressBook(pseudonyms, rules)
         self._relays = Relays(pseudonyms.relay, rules)
         self._headers = HeaderReader(self.book, pseudonyms.message_id, rules.header_tokens)
-        self.refusals = RefusalReader(self.book, rules)
+        self._reasons = Classifier(rules)
+        self._refusals = RefusalReader(self.book, self._reasons)
         self._clients: dict[bytes, tuple[str, int]] = {}
         # by the first four bytes; a whole word is checked by the pattern
         self.handlers: dict[bytes, Handler] = {
@@ -115,10 +116,11 @@ class Parser:
     def parse(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Return the event of the text after "QID: ", None where it is not understood."""
         handler = self.handlers.get(text[:4])
-        if handler is not None:
-            event = handler(host, daemon, text)
-            if event is not None:
-                return event
+        event = None if handler is None else handler(host, daemon, text)
+        return event or self.parse_rest(host, daemon, text)
+
+    def parse_rest(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Return the event of a text that no handler understood."""
         if text.startswith(b"to="):
             return self.delivery(host, daemon, text)
         return NOTHING if text.partition(b" ")[0] in AFTER_QUEUE_ID else None
@@ -158,7 +160,7 @@ class Parser:
             return None
         relay_name, relay_kind = self._relays.relay(relay)
         code = _SAID.match(said)
-        reason = None if status in DELIVERED else classify(said, dsn or b"", self._rules)
+        reason = None if status in DELIVERED else self._reasons.classify(said, dsn or b"")
         link, next_id, token = 0, b"", b""
         following = _NEXT.search(said, max(0, len(said) - 40)) if b"ed as " in said else None
         if following is not None:
@@ -320,7 +322,7 @@ class Parser:
         return (), None, None, (PROXY, self._tokens.token(host, match[1]))
 
     def _refusal(self, daemon: str | None, text: bytes) -> Event | None:
-        refusal = self.refusals.read(text)
+        refusal = self._refusals.read(text)
         if refusal is None:
             return None
         ends = daemon == "cleanup" or refusal[0] == "END-OF-MESSAGE"

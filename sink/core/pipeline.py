@@ -5,12 +5,12 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
 from sink.core.correlate import MOST_RECENT, Correlator, Host
-from sink.core.grammar import AFTER_QUEUE_ID, ignored_words
+from sink.core.grammar import AFTER_QUEUE_ID
 from sink.core.messages import Message
 from sink.core.parse import SESSION, Event, Parser
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
@@ -19,10 +19,8 @@ from sink.core.rows import NONE, SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
 from sink.core.state import decode_host, decode_message, encode_host, encode_message
-from sink.core.syslog import Reader
+from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
-
-MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
 
 
 class Epoch(NamedTuple):
@@ -76,50 +74,50 @@ class Pipeline:
         self._parsers: dict[int, Parser] = {}
         self._rejects: list[Row] = []
         self._shown: set[bytes] = set()  # delivery keys that an earlier run's preview() showed
-        self._ignored: dict[str | None, dict[bytes, str]] = {}
         self._correlator = Correlator(rules, self.counts)
         if journal:
             self._correlator.changed = {}
 
     # -- lines
 
-    def feed(self, lines: Iterable[bytes]) -> Batch:
+    def feed(self, lines: Sequence[bytes]) -> Batch:
         """Take lines without their newline; return what they and the log time they bring let leave."""
-        counts, read, hosts = self.counts, self.reader.read, self._correlator.hosts
-        number = postfix = ignored = nameless = 0
-        correlator = self._correlator
-        for line in lines:
-            number += 1
-            record = read(line) if len(line) <= MOST_LINE else None
+        counts, correlator = self.counts, self._correlator
+        hosts, apply = correlator.hosts, self.apply
+        postfix = ignored = nameless = 0
+        for record, line in zip(self.reader.records(lines), lines, strict=True):
             if record is None:
                 counts["too_long" if len(line) > MOST_LINE else "not_syslog"] += 1
                 continue
-            second, micros, name, program, pid, text = record
+            second, micros, name, (program, pid), text = record
             if not program.postfix:
                 continue
             postfix += 1
             if program.daemon is None:
                 nameless += 1
             host = hosts.get(name) or correlator.host(name)
-            host.fed = True
             if second != host.clock or host.strays:
                 correlator.hear(host, second)
             at = text.find(b": ", 5, 22)
             if at > 0:
                 message = host.recent.get(text[:at])
                 if message is not None and not message.gone:
-                    self._take(host, message, second, micros, program, pid, text, at)
+                    handler = message.handlers.get(text[at + 2 : at + 6])
+                    event = None if handler is None else handler(name, program.daemon, text[at + 2 :])
+                    if event is None:
+                        event = self._parsers[message.epoch].parse_rest(name, program.daemon, text[at + 2 :])
+                    if event is None:
+                        self._not_understood(program)
+                    else:
+                        apply(host, message, second, micros, program, pid, text, event)
                     continue
                 if self._take_first(host, second, micros, program, pid, text, at):
                     continue
-            words = self._ignored.get(program.daemon)
-            if words is None:
-                words = self._ignored[program.daemon] = ignored_words(program.daemon)
-            if text.partition(b" ")[0] in words:
+            if text.partition(b" ")[0] in program.ignored:
                 ignored += 1
             else:
                 self._not_understood(program)
-        counts["lines"] += number
+        counts["lines"] += len(lines)
         counts["postfix_lines"] += postfix
         counts["ignored"] += ignored
         counts["without_daemon"] += nameless
@@ -132,7 +130,7 @@ class Pipeline:
     def _take_first(
         self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
     ) -> bool:
-        """Take a text whose queue id was not met lately; False where it has none."""
+        """Take a text whose queue id was not met lately; False where it has none, or nothing is known of it."""
         queue_id = text[:at]
         if not is_queue_id(queue_id):
             return self._take_noqueue(host, second, micros, program, pid, text, at)
@@ -143,7 +141,11 @@ class Pipeline:
                 return False
             self.counts["ignored"] += 1
             return True
-        self._take(host, message, second, micros, program, pid, text, at)
+        event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
+        if event is None:
+            self._not_understood(program)
+        else:
+            self.apply(host, message, second, micros, program, pid, text, event)
         return True
 
     def _message(self, host: Host, queue_id: bytes, second: int, begin: bytes) -> Message | None:
@@ -159,20 +161,11 @@ class Pipeline:
                 return None
             hidden = parser.pseudonyms.queue_id(queue_id)
             message = self._correlator.message(host, token, hidden, epoch.number, second)
+            message.handlers = parser.handlers
         if len(host.recent) >= MOST_RECENT:
             host.recent.clear()
         host.recent[queue_id] = message
         return message
-
-    def _take(
-        self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
-    ) -> None:
-        """Parse a text of a known message, and give its event to the message."""
-        event = self._parsers[message.epoch].parse(host.name, program.daemon, text[at + 2 :])
-        if event is None:
-            self._not_understood(program)
-            return
-        self.apply(host, message, second, micros, program, pid, text, event)
 
     def apply(
         self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes,
@@ -317,7 +310,7 @@ class Pipeline:
             message = decode_message(token, value)
             epoch = next((e for e in self._epochs if e.number == message.epoch and e.secret), None)
             if epoch is not None:
-                self._parser(epoch)
+                message.handlers = self._parser(epoch).handlers
                 correlator.take_up(message)
                 self._shown.update(waiting[2] for waiting in message.waiting)
 

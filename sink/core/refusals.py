@@ -10,8 +10,7 @@ import re
 
 from sink.core.addressbook import AddressBook, Party, SenderFact
 from sink.core.headers import ADDRESS, split_trailer
-from sink.core.reasons import classify
-from sink.core.rules import Rules
+from sink.core.reasons import Classifier
 
 STAGES = frozenset(
     "CONNECT HELO EHLO MAIL RCPT DATA BDAT END-OF-MESSAGE VRFY ETRN AUTH STARTTLS XCLIENT NOOP RSET UNKNOWN".split()
@@ -35,9 +34,9 @@ _OLD_TAIL = re.compile(rb"; from=" + ADDRESS + rb"(?: to=" + ADDRESS + rb")?\Z",
 class RefusalReader:
     """Reads refusals into a Refusal."""
 
-    def __init__(self, book: AddressBook, rules: Rules) -> None:
+    def __init__(self, book: AddressBook, reasons: Classifier) -> None:
         self._book = book
-        self._rules = rules
+        self._reasons = reasons
 
     def read(self, text: bytes) -> Refusal | None:
         """Read the text after "reject: ", "milter-reject: " or "proxy-reject: "; None: not understood."""
@@ -54,7 +53,7 @@ class RefusalReader:
         split = split_trailer(text)
         _, _, sender, recipient, said = split or (b"", b"", None, None, b"")
         code, dsn, wording = _reply(said)
-        category = classify(wording, dsn, self._rules)
+        category = self._reasons.classify(wording, dsn)
         return (
             stage,
             code,
@@ -74,7 +73,7 @@ class RefusalReader:
             wording = wording[: tail.start()]
             sender = None if tail[1] is None else self._book.sender(tail[1])
             recipient = None if tail[2] is None else self._book.party(tail[2])
-        category = classify(wording, dsn, self._rules)
+        category = self._reasons.classify(wording, dsn)
         return stage, code, dsn.decode("ascii") or None, sender, recipient, category
 
 

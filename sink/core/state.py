@@ -12,7 +12,7 @@ from sink.core.messages import Message
 
 VERSION = 1
 _PLAIN_SLOTS = (
-    "epoch", "limit", "first", "last", "opened", "ended", "active", "arrived", "plain", "headers",
+    "epoch", "limit", "first", "first_micros", "last", "opened", "ended", "active", "arrived", "plain", "headers",
 )  # fmt: skip
 
 

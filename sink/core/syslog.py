@@ -6,14 +6,16 @@ file, never on a clock (law 6). Nothing here looks into what Postfix said.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from sink.core.queueid import second_of
 from sink.core.tags import Program, read_tag
 
-# (UTC second, microseconds, host, program, pid, text)
-Record = tuple[int, int, bytes, Program, bytes, bytes]
+# (UTC second, microseconds, host, (program, pid), text)
+Record = tuple[int, int, bytes, tuple[Program, bytes], bytes]
 
+MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
 MOST_CACHED = 4096  # seconds, tags: a log of one host repeats few of them at a time
 MONTHS = {
     name: number
@@ -59,21 +61,35 @@ class Reader:
 
     def read(self, line: bytes) -> Record | None:
         """Return the record of a line (without its newline), None where it has no syslog header."""
-        try:
-            stamp, host, tag, text = line.split(b" ", 3)
-        except ValueError:
-            return None
-        # The common case first: rsyslog's own RFC 3339 stamps, 32 bytes with microseconds and zone.
-        seconds = self._zones.get(stamp[26:])
-        if seconds is not None and stamp[19:20] == b"." and (second := seconds.get(stamp[:19])) is not None:
-            micros = int(stamp[20:26])
-        else:
-            return self._read_any(line)
-        named = self._tags.get(tag) or self._tag(tag)
-        if text[:15] == b"message repeate" or text[:4] == b"[ID ":
-            text = self._unwrapped(text)
-        self._near = second
-        return second, micros, host, named[0], named[1], text
+        return self.records((line,))[0]
+
+    def records(self, lines: Iterable[bytes]) -> list[Record | None]:
+        """Return the record of each line, None for one that has no syslog header or is over the limit."""
+        found: list[Record | None] = []
+        add, zones, tags = found.append, self._zones, self._tags
+        prefix, zone, second = b"", b"", 0
+        for line in lines:
+            # The common case first: rsyslog's own RFC 3339 stamps, 32 bytes with microseconds and zone.
+            try:
+                stamp, host, tag, text = line.split(b" ", 3)
+            except ValueError:
+                add(None)
+                continue
+            if not (stamp[:20] == prefix and stamp[26:] == zone):
+                known = zones.get(stamp[26:])
+                at = None if known is None else known.get(stamp[:20])
+                if at is None:
+                    add(self._read_any(line) if len(line) <= MOST_LINE else None)
+                    continue
+                prefix, zone, second = stamp[:20], stamp[26:], at
+                self._near = at
+            if len(line) > MOST_LINE:
+                add(None)
+                continue
+            if text[:15] == b"message repeate" or text[:4] == b"[ID ":
+                text = self._unwrapped(text)
+            add((second, int(stamp[20:26]), host, tags.get(tag) or self._tag(tag), text))
+        return found
 
     def _tag(self, tag: bytes) -> tuple[Program, bytes]:
         if len(self._tags) >= MOST_CACHED:
@@ -122,7 +138,7 @@ class Reader:
             return None
         named = self._tags.get(tag) or self._tag(tag)
         self._near = second
-        return second, micros, host, named[0], named[1], self._unwrapped(text.lstrip(b" "))
+        return second, micros, host, named, self._unwrapped(text.lstrip(b" "))
 
     def _read_5424(self, line: bytes) -> Record | None:
         """Read RFC 5424: stamp, host, app name, process id, message id, structured data, message."""
@@ -139,7 +155,7 @@ class Reader:
         tag = app + b"[" + (b"" if pid == b"-" else pid) + b"]"
         named = self._tags.get(tag) or self._tag(tag)
         self._near = found[0]
-        return found[0], found[1], host, named[0], named[1], self._unwrapped(text)
+        return found[0], found[1], host, named, self._unwrapped(text)
 
     def _iso(self, match: re.Match[bytes]) -> tuple[int, int] | None:
         zone_name = match[8] or b""
@@ -151,7 +167,7 @@ class Reader:
             known = self._zones.setdefault(zone_name, {})
             if len(known) >= MOST_CACHED:
                 known.clear()
-            known[match[0][:19]] = second
+            known[match[0][:20]] = second
         return second, _micros(match[7])
 
     def _local(

@@ -7,6 +7,8 @@ daemon is lost (None), which the summary tells.
 
 from typing import NamedTuple
 
+from sink.core.grammar import ignored_words
+
 # Postfix's daemons and commands that log [conf/master.cf, conf/postfix-files]; a name that is not
 # listed is no daemon of Postfix and is never stored.
 DAEMONS = frozenset(
@@ -25,9 +27,10 @@ class Program(NamedTuple):
     instance: str
     daemon: str | None
     postfix: bool
+    ignored: dict[bytes, str]  # first words of its texts that are knowingly ignored
 
 
-OTHER = Program("", None, False)
+OTHER = Program("", None, False, {})
 
 
 def read_tag(tag: bytes) -> tuple[Program, bytes]:
@@ -41,7 +44,7 @@ def read_tag(tag: bytes) -> tuple[Program, bytes]:
     instance, slash, path = name.decode("ascii").partition("/")
     daemon = path.rpartition("/")[2]
     if slash and daemon in DAEMONS and instance:
-        return Program(instance, daemon, True), pid
+        return Program(instance, daemon, True, ignored_words(daemon)), pid
     if instance.startswith("postfix"):
-        return Program(instance, None, True), pid
+        return Program(instance, None, True, ignored_words(None)), pid
     return OTHER, pid

@@ -1,6 +1,6 @@
 """Cuts chunks of bytes into lines, at "\\n" alone: other line breaks stand inside of logged text."""
 
-from sink.core.pipeline import MOST_LINE
+from sink.core.syslog import MOST_LINE
 
 
 class Framer:
