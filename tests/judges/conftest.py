@@ -1,46 +1,13 @@
-"""Fixtures of the judges, and the two places where they must know the program's inside."""
+"""Fixtures of the judges, and what they must know of the grammar's inside."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from tests.judges.program import Program
-
-
-class Ids(Protocol):
-    """Pseudonyms in hex of what the command line gives none of."""
-
-    def queue_id(self, clear: str) -> str: ...
-    def message_id(self, clear: str) -> str: ...
-    def relay(self, clear: str) -> str: ...
-
-
-class _Ids:
-    def __init__(self, secret: bytes) -> None:
-        from sink.core.pseudonym import Pseudonyms
-
-        self._keyed = Pseudonyms(secret)
-
-    def queue_id(self, clear: str) -> str:
-        return self._keyed.queue_id(clear.encode()).hex()
-
-    def message_id(self, clear: str) -> str:
-        return self._keyed.message_id(clear.encode()).hex()
-
-    def relay(self, clear: str) -> str:
-        return self._keyed.relay(clear.encode()).hex()
-
-
-def pseudonyms_of(program: Program) -> Ids:
-    """The pseudonyms of an installation's active epoch: the one place that reads its keyring."""
-    from sink import config
-    from sink.tools.installation import open_keyring
-
-    secret = open_keyring(config.load(program.config)).active.secret
-    assert secret is not None
-    return _Ids(secret)
+from tests.judges.judged import FORMATS, Judged
+from tests.judges.program import LAB, TOKEN, Program, unpacked
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +24,63 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prog
 def unpack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where unpacked samples lie."""
     return tmp_path_factory.mktemp("samples")
+
+
+@pytest.fixture
+def sample(unpack_folder: Path) -> Callable[[str], Path]:
+    """Unpacks a sample by its name in tests/data."""
+    return lambda name: unpacked(name, unpack_folder)
+
+
+@pytest.fixture(scope="session")
+def keyed(
+    installation: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Program]:
+    """Makes installations with empty stores that all have the same keys, so that rows can be compared."""
+    folder = tmp_path_factory.mktemp("tokens")
+    tokens = folder / "tokens"
+    tokens.write_text(TOKEN + "\n")
+    tokens.chmod(0o600)
+    first = installation(**LAB, header_tokens=str(tokens))
+    return lambda: first.sibling(tmp_path_factory.mktemp("judged"))
+
+
+@pytest.fixture(scope="session")
+def reference(keyed: Callable[[], Program], unpack_folder: Path) -> Callable[[str], Program]:
+    """One plain import of a sample, made once."""
+    made: dict[str, Program] = {}
+
+    def imported(name: str) -> Program:
+        if name not in made:
+            made[name] = keyed()
+            made[name].import_files(unpacked(name, unpack_folder))
+        return made[name]
+
+    return imported
+
+
+@pytest.fixture(scope="session")
+def judge(installation: Callable[..., Program], unpack_folder: Path) -> Callable[..., Judged]:
+    """Imports the scenarios once for each format and config, under one keyring for each config."""
+    first: dict[str, Program] = {}
+    made: dict[tuple[str, str], Judged] = {}
+
+    def judged(form: str, **config: Any) -> Judged:
+        key = repr(config)
+        if (form, key) not in made:
+            if key in first:
+                program = first[key].sibling(first[key].folder.with_name(f"{first[key].folder.name}-{form}"))
+            else:
+                program = first[key] = installation(**LAB, **config)
+            made[form, key] = Judged(program, unpacked(f"scenarios/mail-{form}.log.gz", unpack_folder))
+        return made[form, key]
+
+    return judged
+
+
+@pytest.fixture(params=FORMATS)
+def judged(request: pytest.FixtureRequest, judge: Callable[..., Judged]) -> Judged:
+    return judge(request.param)
 
 
 def ignore_lists() -> list[tuple[str, str, str]]:

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data"
+MIXED = "postfix-3.7-mixed.{}.log.gz"
+NEWER = "postfix-3.10-sample.{}.log.gz"
+SCENARIOS = "scenarios/mail-{}.log.gz"
+SAMPLES = (MIXED, NEWER, SCENARIOS)  # by format: iso8601, traditional
 TOKEN = "k7Qm2Zx9RtW4bN8s"  # of the 3.10 samples
 CATEGORIES = (
     "over_quota", "greylisted", "unknown_user", "relay_denied", "blocklist", "rate", "policy", "content",
@@ -164,3 +168,37 @@ def differences(one: Iterable[Row], other: Iterable[Row]) -> dict[str, int]:
             if value != right[key].get(name):
                 found[name] = found.get(name, 0) + 1
     return found
+
+
+class Ids(Protocol):
+    """Pseudonyms in hex of what the command line gives none of."""
+
+    def queue_id(self, clear: str) -> str: ...
+    def message_id(self, clear: str) -> str: ...
+    def relay(self, clear: str) -> str: ...
+
+
+class _Ids:
+    def __init__(self, secret: bytes) -> None:
+        from sink.core.pseudonym import Pseudonyms
+
+        self._keyed = Pseudonyms(secret)
+
+    def queue_id(self, clear: str) -> str:
+        return self._keyed.queue_id(clear.encode()).hex()
+
+    def message_id(self, clear: str) -> str:
+        return self._keyed.message_id(clear.encode()).hex()
+
+    def relay(self, clear: str) -> str:
+        return self._keyed.relay(clear.encode()).hex()
+
+
+def pseudonyms_of(program: Program) -> Ids:
+    """The pseudonyms of an installation's active epoch: the one place that reads a keyring."""
+    from sink import config
+    from sink.tools.installation import open_keyring
+
+    secret = open_keyring(config.load(program.config)).active.secret
+    assert secret is not None
+    return _Ids(secret)

@@ -25,9 +25,8 @@ from zlib import crc32
 import pytest
 
 from tests.judges import counter
-from tests.judges.program import LAB, Program, unpacked
+from tests.judges.program import LAB, SAMPLES, Program, unpacked
 
-SAMPLES = ("postfix-3.7-mixed.{}.log.gz", "postfix-3.10-sample.{}.log.gz", "scenarios/mail-{}.log.gz")
 FORMATS = ("iso8601", "traditional")
 FORWARDED = "agent = 'local' AND next_queue_id IS NOT NULL"
 # pflogsumm shows 524288 and more in units of k, rounded: each part must stay below that.

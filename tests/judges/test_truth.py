@@ -5,171 +5,25 @@ print, a message that was never delivered), the test counts what it leaves out a
 that nothing is left out in silence. What the log itself tells is read by `counter`, not by the program.
 """
 
-import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.judges import counter
-from tests.judges.conftest import Ids, pseudonyms_of
-from tests.judges.program import DATA, LAB, LOCAL_DOMAINS, Program, Row, differences, second, unpacked
+from tests.judges.judged import LIST_SENDERS, Judged, Queue, matching, truth
+from tests.judges.program import LOCAL_DOMAINS, Row, differences, second
 
-FORMATS = ("traditional", "iso8601", "rfc5424-fulltag")
-TRUTH = [json.loads(line) for line in (DATA / "scenarios" / "truth.jsonl").read_text().split("\n") if line]
+Judge = Callable[..., Judged]
 ORIGINS = {"remote": "smtpd", "mynetworks": "trusted", "sasl": "sasl", "local": "pickup"}
 SUBMITTED = ("sasl", "pickup", "trusted", "bounce")
 COPIES_OF_OTHERS = ("127.0.0.3", "127.0.0.4")  # out1 and relay3, as mx1 sees them
 # An address that Postfix folded or copied: the log's nrcpt is not the number that the client gave.
 REWRITTEN = {"0B29A218997": 2, "0C55B218998": 2}  # recipient_bcc_maps; one mailbox in three spellings
 
-# A list is one sender: with VERP, without, and where an alias has an owner.
-LIST_SENDERS = {
-    "explode-bounces+member1=ok.example@lab.example": "explode@lab.example",
-    "explode-bounces+member2=ok.example@lab.example": "explode@lab.example",
-    "explode-bounces+gone=rej.example@lab.example": "explode@lab.example",
-    "vlist-bounces@lab.example": "vlist@lab.example",
-    "owner-crew@mx1.lab.example": "crew@mx1.lab.example",
-}
-
-Queue = tuple[str, str]  # host, queue id as logged
-
-
-def truth(kind: str) -> list[dict[str, Any]]:
-    """The records of one kind."""
-    return [record for record in TRUTH if record["kind"] == kind]
-
-
 def pure(message_id: str | None) -> str | None:
     """A message-id without its <>."""
     return message_id.strip("<>") if message_id else None
-
-
-class Judged:
-    """One import of the scenarios beside an independent reading of the same log."""
-
-    def __init__(self, program: Program, log: Path) -> None:
-        self.program = program
-        self.summary = program.import_files(log)
-        self.rows = program.rows()
-        self.finals = program.rows("delivery_final")
-        self.rejects = program.rows("reject_text")
-        self.entries = list(counter.entries(log))
-        self.logged = counter.deliveries(self.entries)
-        self.refused = counter.refusals(self.entries)
-
-    @cached_property
-    def ids(self) -> Ids:
-        return pseudonyms_of(self.program)
-
-    @cached_property
-    def address(self) -> dict[str, str]:
-        """Pseudonyms of every address that truth or log name."""
-        known: set[str] = set()
-        for record in TRUTH:
-            for name in ("env_from", "to", "orig_to", "hdr_from", "hdr_to", "hdr_cc", "hdr_bcc"):
-                known.update((record.get(name) or "").split(", "))
-            known.update(record.get("rcpts") or ())
-        for one in self.logged:
-            known.update((one.to or "", one.orig_to or ""))
-        known.update(one.sender or "" for one in self.refused)
-        known.update(one.to or "" for one in self.refused)
-        known.update(self.senders.values())
-        return self.program.addresses({*known, *LIST_SENDERS.values()})
-
-    @cached_property
-    def senders(self) -> dict[Queue, str]:
-        """Envelope senders, as qmgr logged them."""
-        found = {}
-        for one in self.entries:
-            queue_id, _, rest = one.text.partition(": ")
-            if one.agent == "qmgr" and rest.startswith("from=<"):
-                found[one.host, queue_id] = counter.field(rest, "from") or ""
-        return found
-
-    @cached_property
-    def recipients(self) -> dict[Queue, int]:
-        """nrcpt, as qmgr logged it."""
-        found = {}
-        for one in self.entries:
-            queue_id, _, rest = one.text.partition(": ")
-            nrcpt = counter.field(rest, "nrcpt")
-            if one.agent == "qmgr" and nrcpt:
-                found[one.host, queue_id] = int(nrcpt)
-        return found
-
-    @cached_property
-    def message_ids(self) -> dict[Queue, str]:
-        """Message-ids, as cleanup logged them."""
-        found = {}
-        for one in self.entries:
-            queue_id, _, rest = one.text.partition(": ")
-            if one.agent == "cleanup" and rest.startswith("message-id=<"):
-                found[one.host, queue_id] = counter.field(rest, "message-id") or ""
-        return found
-
-    @cached_property
-    def queues(self) -> dict[tuple[str, str], Queue]:
-        """The queue behind (host, pseudonym) of a row."""
-        known = {(one.entry.host, one.queue_id) for one in self.logged}
-        return {(host, self.ids.queue_id(queue_id)): (host, queue_id) for host, queue_id in known}
-
-    def queue(self, row: Row) -> Queue:
-        """The queue that a row is of."""
-        return self.queues[row["host"], row["queue_id"]]
-
-    def rows_of(self, host: str, queue_id: str) -> list[Row]:
-        """The rows of one queue id."""
-        wanted = self.ids.queue_id(queue_id)
-        return [row for row in self.rows if row["host"] == host and row["queue_id"] == wanted]
-
-    def pseudonym(self, clear: str | None) -> str | None:
-        """The pseudonym of an address; NULL stays NULL."""
-        return None if clear is None else self.address[clear]
-
-
-Judge = Callable[..., Judged]
-
-
-@pytest.fixture(scope="session")
-def judge(installation: Callable[..., Program], unpack_folder: Path) -> Judge:
-    """Imports the scenarios once for each format and config, under one keyring for each config."""
-    first: dict[str, Program] = {}
-    made: dict[tuple[str, str], Judged] = {}
-
-    def judged(form: str, **config: Any) -> Judged:
-        key = repr(config)
-        if (form, key) not in made:
-            if key in first:
-                program = first[key].sibling(first[key].folder.with_name(f"{first[key].folder.name}-{form}"))
-            else:
-                program = first[key] = installation(**LAB, **config)
-            made[form, key] = Judged(program, unpacked(f"scenarios/mail-{form}.log.gz", unpack_folder))
-        return made[form, key]
-
-    return judged
-
-
-@pytest.fixture(params=FORMATS)
-def judged(request: pytest.FixtureRequest, judge: Judge) -> Judged:
-    return judge(request.param)
-
-
-def matching(judged: Judged, record: dict[str, Any]) -> list[Row]:
-    """The rows that are what a delivery record of truth says."""
-    wanted = {"status": record["status"]}
-    if record["dsn"] is not None:
-        wanted["dsn"] = record["dsn"]
-    if record["to"] is not None:
-        wanted["recipient"] = judged.address[record["to"]]
-    if "orig_to" in record:
-        wanted["original_recipient"] = judged.pseudonym(record["orig_to"])
-    found = judged.rows_of(record["host"], record["queue_id"])
-    return [row for row in found if all(row[name] == value for name, value in wanted.items())]
 
 
 def test_every_delivery_line_is_a_row_and_every_row_a_delivery_line(judged: Judged) -> None:
@@ -435,103 +289,6 @@ def test_categories_of_rejects(judged: Judged) -> None:
         "over_quota": 7, "relay_denied": 3, "greylisted": 2, "unknown_user": 4, "blocklist": 1, "size": 1,
         "syntax": 1, "content": 1,
     }
-
-
-def final_keys(judged: Judged, ours: set[tuple[str, str]]) -> Counter[tuple[Any, ...]]:
-    """Final outcomes by the independent reading, as (host, queue, recipient, original, status)."""
-    last: dict[tuple[Any, ...], str] = {}
-    for one in counter.finals(judged.logged, ours):
-        # Two spellings of one mailbox are one recipient here.
-        key = one.entry.host, one.queue_id, judged.pseudonym(one.to), judged.pseudonym(one.orig_to)
-        last[key] = one.status
-    return Counter((*key, status) for key, status in last.items())
-
-
-@pytest.mark.parametrize("hosts", ["each host by itself", "relays within the house count as internal"])
-@pytest.mark.parametrize("form", FORMATS)
-def test_final_outcomes_are_neither_doubled_nor_missing(judge: Judge, form: str, hosts: str) -> None:
-    """A filter's first pass and a forward are left out, its second pass counts, an expiry ends its message.
-
-    With mx1 named as an internal relay, the hop from out1 or relay3 to mx1 is left out as well: then
-    every recipient of every message has one outcome, wherever it ended. A delivery to a socket of mx1 is
-    no relay.
-    """
-    whole_house = hosts != "each host by itself"
-    judged = judge(form, internal_relays=["mx1.lab.example"]) if whole_house else judge(form)
-    own = {(one.host, one.text.partition(": ")[0]) for one in judged.entries}
-    if whole_house:
-        own = {(host, queue_id) for host in ("mx1", "out1", "relay3") for _, queue_id in own}
-    found = Counter(
-        (*judged.queue(row), row["recipient"], row["original_recipient"], row["status"])
-        for row in judged.finals
-    )
-    assert found == final_keys(judged, own)
-    assert {row["id"] for row in judged.finals} <= {row["id"] for row in judged.rows}
-    for row in judged.rows:
-        assert row["is_internal"] in (0, 1)
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_truth_knows_the_final_outcomes(judge: Judge, form: str) -> None:
-    """By truth alone: first passes and forwards are no outcome, all else is one and only once."""
-    judged = judge(form)
-    final = Counter(
-        (row["host"], row["queue_id"], row["recipient"], row["original_recipient"]) for row in judged.finals
-    )
-    assert set(final.values()) == {1}
-    later = {(record["queue_id"], record["to"]) for record in truth("delivery") if "after" in record}
-    expired = {record["queue_id"] for record in truth("event") if record["what"] == "expired"}
-    final_ids = {row["id"] for row in judged.finals}
-    counts = Counter()
-    for record in truth("delivery"):
-        there = [row for row in matching(judged, record) if row["id"] in final_ids]
-        if record.get("first_pass") or record.get("forwarded"):
-            assert there == [], record
-            counts["handed on"] += 1
-        elif (record["queue_id"], record["to"]) in later and "after" not in record:
-            assert there == [], record
-            counts["tried again"] += 1
-        elif record["queue_id"] in expired:
-            assert there == [], record
-            counts["expired"] += 1
-        elif record.get("optional"):
-            counts["optional"] += 1
-        elif record.get("note") == ".forward with a local copy":
-            # Truth names the recipient; the log has a `to=` for the forward and one for the copy.
-            copy = judged.address[record["to"]]
-            there = [row for row in judged.rows_of(record["host"], record["queue_id"])
-                     if row["original_recipient"] == copy and row["id"] in final_ids]
-            assert [row["status"] for row in there] == ["sent"]
-            counts["local copy"] += 1
-        else:
-            assert len(there) == 1, record
-            counts["final"] += 1
-    others = {"tried again": 1, "expired": 1, "optional": 2, "local copy": 1}
-    assert counts == {"handed on": 11, "final": 76, **others}
-    ends = [row for row in judged.finals if row["status"] == "expired"]
-    assert [judged.queue(row)[1] for row in ends] == list(expired)
-    assert ends[0]["recipient"] is None
-
-
-def test_links(judged: Judged) -> None:
-    """next_queue_id is the queue that the reply names; parent_queue_id leads back to it."""
-    logged: dict[tuple[Any, ...], set[str | None]] = defaultdict(set)
-    parents: dict[Queue, str] = {}
-    for one in judged.logged:
-        child = counter.next_queue(one)
-        queue = one.entry.host, one.queue_id
-        key = *queue, judged.pseudonym(one.to), judged.pseudonym(one.orig_to), one.status
-        logged[key].add(child and judged.ids.queue_id(child))
-        if child and counter.internal(one, {judged.queue(row) for row in judged.rows}):
-            parents[one.entry.host, child] = judged.ids.queue_id(one.queue_id)
-    for entry in judged.entries:
-        queue_id, _, rest = entry.text.partition(": ")
-        if " notification: " in rest:
-            parents[entry.host, rest.rpartition(" ")[2]] = judged.ids.queue_id(queue_id)
-    for row in judged.rows:
-        key = *judged.queue(row), row["recipient"], row["original_recipient"], row["status"]
-        assert row["next_queue_id"] in logged[key], key
-        assert row["parent_queue_id"] == parents.get(judged.queue(row)), key
 
 
 def test_formats_agree(judge: Judge) -> None:
