@@ -302,15 +302,9 @@ def _bounce(local: bytes, _lower: bytes, domain: bytes) -> Sender | None:
     return Sender("verp", _address(match[1], domain), member, False) if match and member else None
 
 
-def _bounces(local: bytes, lower: bytes, domain: bytes) -> Sender | None:
-    """A list's bounce address that names no subscriber: the list is its sender, though nothing is encoded."""
-    name = _list_name(local, lower)
-    return Sender("plain", _address(name, domain), None, True) if name else None
-
-
 Scheme = Callable[[bytes, bytes, bytes], Sender | None]
 
 # The order matters where one form contains another: a forwarder's tag stands first, "bounce-" is many things.
 _SCHEMES: tuple[Scheme, ...] = (
-    _srs, _batv, _exchange, _gmail, _mailer, _sympa, _google, _debian, _ezmlm, _mlmmj, _plus, _bounce, _bounces,
+    _srs, _batv, _exchange, _gmail, _mailer, _sympa, _google, _debian, _ezmlm, _mlmmj, _plus, _bounce,
 )
