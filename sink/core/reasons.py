@@ -82,7 +82,7 @@ _WORDINGS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     (
         "local",
         (b"command died", b"unable to", b"user lookup error", b"mailbox lock", b"server configuration",
-         b"transport is unavailable", b"internal error"),
+         b"transport is unavailable"),
     ),
 )  # fmt: skip
 
@@ -142,6 +142,6 @@ class Classifier:
         if best < len(_WORDINGS):
             return _WORDINGS[best][0]
         found = _BY_DSN.get(dsn[2:])
-        if found and not (found == "policy" and dsn[:1] == b"4"):  # 4.7.1 says "try again" more than why
+        if found and not (found in ("policy", "unknown_user") and dsn[:1] == b"4"):  # "try again" more than why
             return found
         return "temporary" if dsn[:1] == b"4" else "other"

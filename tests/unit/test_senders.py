@@ -47,10 +47,10 @@ CASES = [
     (b'"a@b"', "bare", b'"a@b"', None, False),
     (b"john@", "bare", b"john@", None, False),
     # list software without a subscriber's name
-    (b"list-bounces@example.com", "plain", b"list@example.com", None, True),  # Mailman
-    (b"List-Bounces@example.com", "plain", b"List@example.com", None, True),
-    (b"owner-list@example.com", "plain", b"list@example.com", None, True),  # Majordomo, aliases(5)
-    (b"list-owner@example.com", "plain", b"list@example.com", None, True),  # Sympa, qmail
+    (b"list-bounces@example.com", "plain", b"list-bounces@example.com", None, False),  # nothing is encoded
+    (b"List-Bounces@example.com", "plain", b"List-Bounces@example.com", None, False),
+    (b"owner-list@example.com", "plain", b"owner-list@example.com", None, False),  # Majordomo, aliases(5)
+    (b"list-owner@example.com", "plain", b"list-owner@example.com", None, False),  # Sympa, qmail
     # Mailman
     (b"list-bounces+john=example.org@example.com", "verp", b"list@example.com", b"john@example.org", True),
     (b"list-bounces+j+x=example.org@example.com", "verp", b"list@example.com", b"j+x@example.org", True),
@@ -229,7 +229,7 @@ CASES = [
         b"john@example.net",
         True,
     ),
-    (b"SRS0=HHHH=TT=example.org=owner-l@example.com", "srs", b"l@example.org", None, True),
+    (b"SRS0=HHHH=TT=example.org=owner-l@example.com", "srs", b"owner-l@example.org", None, False),
     (
         b"prvs=81176a5d5=l-bounces+john=example.net@example.com",
         "batv",
