@@ -33,7 +33,7 @@ _ANY = re.IGNORECASE | re.DOTALL
 WRAPPINGS = frozenset({"srs", "batv"})  # these can stand around any other scheme
 
 # Any scheme shows one of these in the local part; what has none is plain.
-_MARKS = re.compile(rb"[=+]|-bounces\Z|-owner|-return-|-[0-9]{6}\Z|\Aowner-|\Abounce-", re.IGNORECASE).search
+_MARKS = re.compile(rb"[=+]|-owner-\Z|-return-|-[0-9]{6}\Z|\Abounce-", re.IGNORECASE).search
 _IS_HOST = re.compile(rb"[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)++\.?").fullmatch
 
 
