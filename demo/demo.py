@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +47,7 @@ def shown(value: object) -> str:
 
 
 def print_table(query: str) -> None:
-    with sqlite3.connect(STORE.as_uri() + "?mode=ro", uri=True) as store:
+    with closing(sqlite3.connect(STORE.as_uri() + "?mode=ro", uri=True)) as store:
         cursor = store.execute(query)
         table = [[column[0] for column in cursor.description]]
         table += [[shown(cell) for cell in row] for row in cursor]

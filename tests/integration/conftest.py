@@ -72,6 +72,7 @@ class Postfix:
         self.environment = {"PATH": PROGRAMS, "MAIL_CONFIG": str(folder / "etc"), "LC_ALL": "C"}
         for name in ("etc", "queue", "data"):
             (folder / name).mkdir()
+            (folder / name).chmod(0o755)
         shutil.chown(folder / "data", "postfix")
         (folder / "etc/main.cf").write_text(MAIN_CF.format(folder=folder) + main_cf)
         (folder / "etc/master.cf").write_text(
@@ -82,7 +83,7 @@ class Postfix:
     def start(self) -> None:
         self._process = subprocess.Popen(
             ["postfix", "start-fg"], env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, umask=0o022,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -158,6 +159,7 @@ def make_postfix() -> Iterator[Callable[..., Postfix]]:
     def make(kind: str, main_cf: str = "") -> Postfix:
         folder = top / str(len(instances))
         folder.mkdir()
+        folder.chmod(0o755)
         instance = Postfix(folder, kind, main_cf)
         if kind not in instance.postconf("-m").split():
             pytest.skip(f"Postfix has no {kind} tables: postfix-{kind} is not installed")

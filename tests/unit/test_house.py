@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
-import json
 import re
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sink import cli
+from tests.judges.program import Program
 
 TOP = Path(__file__).parents[2]
 FILES = sorted(
@@ -185,15 +185,8 @@ def test_each_column_is_in_the_manual(view: str, column: str) -> None:
     assert view in manual()
 
 
-def test_each_counter_of_an_import_is_in_the_manual(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = tmp_path / "postsink.yaml"
-    config.write_text("store: s.sqlite\nkeyring: keyring\nseal: {file: seal.key}\n")
-    assert cli.main(["--config", str(config), "keys", "init"]) == 0
-    capsys.readouterr()
-    assert cli.main(["--config", str(config), "import", "--json", str(TOP / "demo/mail.log")]) == 0
-    counters = json.loads(capsys.readouterr().out)
+def test_each_counter_of_an_import_is_in_the_manual(tmp_path: Path) -> None:
+    counters = Program(tmp_path / "postsink").make_keys().import_files(TOP / "demo/mail.log")
     assert [name for name in counters if f"`{name}`" not in manual()] == []
 
 
