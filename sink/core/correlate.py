@@ -8,7 +8,7 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
-from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, compact
+from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, Fact, compact
 from sink.core.messages import MARKS, Message
 from sink.core.parse import Attempt, Event, Link
 from sink.core.rows import Row
@@ -31,7 +31,7 @@ MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear 
 class Host:
     """One host's log clock, and what waits for it."""
 
-    __slots__ = ("clock", "dues", "heap", "heard", "name", "read", "recent", "ripe", "slots", "strays", "text")
+    __slots__ = ("clock", "dues", "heap", "heard", "name", "names", "read", "recent", "ripe", "slots", "strays", "text")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -43,6 +43,7 @@ class Host:
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}
         self.ripe = NEVER  # log clock at which the first of them may leave
+        self.names: dict[int, list[bytes]] = {}  # tokens that links named in a second
         self.heard: float | None = None  # wall clock at which the log clock stood still
         self.read = -1  # where it stood then
 
@@ -53,8 +54,9 @@ class Correlator:
     def __init__(self, rules: Rules, counts: Counter[str]) -> None:
         self.hosts: dict[bytes, Host] = {}
         self.messages: dict[bytes, Message] = {}
+        self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen, by token
         self.rows: list[Row] = []
-        self.changed: dict[bytes, Message] | None = None  # filled where a store keeps open messages
+        self.changed: dict[bytes, Message | None] | None = None  # filled where a store keeps open messages
         self.dropped: list[bytes] = []
         self._rules = rules
         self._counts = counts
@@ -97,6 +99,7 @@ class Correlator:
         if host.ripe <= second:
             self._release(host, [at for at in host.slots if at + HOLD <= second])
             host.ripe = min(host.slots, default=NEVER) + HOLD
+            self._unname(host, second - LINGER)
         heap = host.heap
         while heap and heap[0] <= second:
             for message in host.dues.pop(heappop(heap)):
@@ -160,6 +163,8 @@ class Correlator:
         message = self.messages.get(token)
         if message is None:
             message = self.messages[token] = Message(token, host.name, queue_id, epoch, second)
+            if token in self.named:
+                message.facts.append(self.named.pop(token))
             if len(self.messages) > self._rules.most_messages:
                 self._evict()
             self._look_at(host, message, host.clock + (UNQUEUED if queue_id else LINGER))
@@ -227,14 +232,25 @@ class Correlator:
         kind, token = link
         if token == parent.token:
             return
-        child = self.message(host, token, b"", parent.epoch, second)
         # A proxied session is no message and has no queue id.
-        link_fact = (kind, parent.token, b"" if kind == PROXY else parent.queue_id)
-        child.facts.append((second, PARENT, link_fact, micros))
-        if second < child.opened:
-            child.plain = False
+        value = (kind, parent.token, b"" if kind == PROXY else parent.queue_id)
         if token not in parent.children:
             parent.children.append(token)
+        child = self.messages.get(token)
+        if child is None:
+            # Most of these ids are a remote server's own: kept apart, and forgotten soon.
+            self.named[token] = (second, PARENT, value, micros)
+            slot = host.names.get(second)
+            if slot is None:
+                host.names[second] = [token]
+            else:
+                slot.append(token)
+            if self.changed is not None:
+                self.changed[token] = None
+            return
+        child.facts.append((second, PARENT, value, micros))
+        if second < child.opened:
+            child.plain = False
         if self.changed is not None:
             self.changed[token] = child
 
@@ -250,13 +266,27 @@ class Correlator:
             self.changed[token] = parent
 
     def take_up(self, message: Message) -> None:
-        """Take up an open message that an earlier run left."""
+        """Take up an open message that an earlier run left, or a link that named one."""
         host = self.host(message.host)
+        if not message.queue_id and not message.children and len(message.facts) == 1:
+            fact = self.named[message.token] = message.facts[0]
+            host.names.setdefault(fact[0], []).append(message.token)
+            return
         self.messages[message.token] = message
         for second in {waiting[0] for waiting in message.waiting}:
             host.slots.setdefault(second, []).append(message)
             host.ripe = min(host.ripe, second + HOLD)
         self._look_at(host, message, max(host.clock, 0) + LINGER)
+
+    def _unname(self, host: Host, before: int) -> None:
+        """Forget links to queue ids of which no line came in time."""
+        for at in [at for at in host.names if at < before]:
+            for token in host.names.pop(at):
+                if self.named.pop(token, None) is not None:
+                    self._counts["forgotten_named_only"] += 1
+                    if self.changed is not None:
+                        self.changed.pop(token, None)
+                        self.dropped.append(token)
 
     # -- ends
 
@@ -282,7 +312,7 @@ class Correlator:
             why, due = "out_of_patience", message.last + self._rules.patience
         if due > clock:
             self._look_at(host, message, due)
-        elif message.waiting or any(token in self.messages for token in message.children):
+        elif message.waiting or any([token in self.messages for token in message.children]):
             self._look_at(host, message, clock + LINGER)
         else:
             self._forget(message, why)

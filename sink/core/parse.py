@@ -34,7 +34,7 @@ from sink.core.pseudonym import Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
 from sink.core.reasons import Classifier
 from sink.core.refusals import Refusal, RefusalReader
-from sink.core.relays import Relays, in_networks, is_loopback, plain_address
+from sink.core.relays import LOOPBACK, Networks, Relays, plain_address
 from sink.core.rules import Rules
 
 # A delivery attempt: (recipient, original recipient, status, delay in seconds, delays a/b/c/d, DSN, reply code, reason,
@@ -57,10 +57,12 @@ DELIVERED = frozenset({"sent", "deliverable"})
 SESSION = b"NOQUEUE/"  # what stands for a queue id where smtpd proxies and has none
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
+_NUM = rb"(?:0|[1-9]\d{0,8}+)(?:\.\d{1,6}+)?"
 _DELIVERY = re.compile(
-    rb"to=" + ADDRESS + rb", (?:orig_to=" + ADDRESS + rb", )?relay=([^,]*+), (?:conn_use=\d++, )?"
-    rb"delay=([\d.]++), (?:delays=([\d./]++), )?(?:tls=[^,]*+, )?(?:dsn=(\d\.\d{1,3}\.\d{1,3}), )?"
-    rb"status=([A-Za-z-]++)(.*+)",
+    rb"to=" + ADDRESS + rb", (?:orig_to=" + ADDRESS + rb", )?relay=([^,]++), (?:conn_use=\d++, )?"
+    rb"delay=(" + _NUM + rb"), (?:delays=(" + _NUM + rb"(?:/" + _NUM + rb"){3}), )?(?:tls=[^,]*+, )?"
+    rb"(?:dsn=([245]\.\d{1,3}\.\d{1,3}), )?status=([A-Za-z-]++)"
+    rb"(?: \((?:host [^ ]++ (?:said|refused to talk to me): )?([245]\d\d)[ -])?",
     re.DOTALL,
 )
 _RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+))(?:, orig_to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+)))?,? ", re.DOTALL)
@@ -69,10 +71,11 @@ _DELAYS = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?(?:/(?:0|[1-9]\d{0,8})(?
 _NUMBER = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?")
 _DSN = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}")
 _SAID = re.compile(rb" ?\((?:host [^ ]*+ (?:said|refused to talk to me): )?([245]\d\d)[ -]")
-_NEXT = re.compile(rb"(?:queued as|forwarded as) ([0-9A-Za-z]{5,20})\)?\Z")
 # qmgr_active_feed(), qmgr_message_... [src/qmgr/qmgr_active.c, qmgr_message.c]
 _QUEUED = re.compile(rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), size=(\d{1,15}), nrcpt=(\d{1,9}) \(queue active\)", re.DOTALL)
 _EXPIRED = re.compile(rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), status=(expired|force-expired), returned to sender", re.DOTALL)
+# cleanup_message_id() [src/cleanup/cleanup_message.c]: a plain one; any other goes through values.message_id()
+_MESSAGE_ID = re.compile(rb"message-id=<([^<>?\s\0-\x20\x7f-\xff]++)>")
 # smtpd's mail_open_stream() and qmqpd's [src/smtpd/smtpd.c, src/qmqpd/qmqpd.c]
 _CLIENT = re.compile(rb"client=([^\[\s]*+)\[([^\]\s]++)\](?::\d{1,5})?(.*+)", re.DOTALL)
 _SASL = re.compile(rb", sasl_method=[^,]*+")
@@ -97,7 +100,7 @@ class Parser:
 
     def __init__(self, pseudonyms: Pseudonyms, tokens: Tokens, rules: Rules) -> None:
         self.pseudonyms = pseudonyms
-        self._rules = rules
+        self._trusted = Networks(rules.trusted_networks)
         self._tokens = tokens
         self.book = AddressBook(pseudonyms, rules)
         self._relays = Relays(pseudonyms.relay, rules)
@@ -127,11 +130,11 @@ class Parser:
 
     def delivery(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read a delivery line, `to=<…>, … status=word (text)`."""
-        match = _DELIVERY.fullmatch(text)
+        match = _DELIVERY.match(text)
         if match is None:
             return self._unordered(host, text)
-        to, original, relay, delay, delays, dsn, status, said = match.groups()
-        return self._attempt(host, to, original, relay, delay, delays, dsn, status, said)
+        to, original, relay, delay, delays, dsn, status, code = match.groups()
+        return self._attempt(host, to, original, relay, delay, delays, dsn, status, code, text, match.end(7))
 
     def _unordered(self, host: bytes, text: bytes) -> Event | None:
         """Read a delivery line whose fields come in another order, or with others among them."""
@@ -147,35 +150,51 @@ class Parser:
         to = found[2] if found[1] is None else found[1]
         original = found[4] if found[3] is None else found[3]
         get = named.get
+        delay, delays, dsn = get(b"delay", b""), get(b"delays", b""), get(b"dsn", b"")
+        code = _SAID.match(status[2])
         return self._attempt(
-            host, to, original, get(b"relay", b"none"), get(b"delay", b""), get(b"delays"), get(b"dsn"), *status.groups()
+            host,
+            to,
+            original,
+            get(b"relay", b"none"),
+            delay if _NUMBER.fullmatch(delay) else None,
+            delays if _DELAYS.fullmatch(delays) else None,
+            dsn if _DSN.fullmatch(dsn) else None,
+            status[1],
+            code[1] if code else None,
+            rest,
+            status.end(1),
         )
 
     def _attempt(
-        self, host: bytes, to: bytes, original: bytes | None, relay: bytes, delay: bytes,
-        delays: bytes | None, dsn: bytes | None, word: bytes, said: bytes,
+        self, host: bytes, to: bytes, original: bytes | None, relay: bytes, delay: bytes | None,
+        delays: bytes | None, dsn: bytes | None, word: bytes, code: bytes | None, text: bytes, said: int,
     ) -> Event | None:  # fmt: skip
+        """Return the event of an attempt's fields; what the text says begins at a place in it."""
         status = STATUSES.get(word)
         if status is None:
             return None
         relay_name, relay_kind = self._relays.relay(relay)
-        code = _SAID.match(said)
-        reason = None if status in DELIVERED else self._reasons.classify(said, dsn or b"")
+        reason = None if status in DELIVERED else self._reasons.classify(text[said:], dsn or b"")
         link, next_id, token = 0, b"", b""
-        following = _NEXT.search(said, max(0, len(said) - 40)) if b"ed as " in said else None
-        if following is not None:
-            link = FORWARD if following[0].startswith(b"f") else FILTER
-            next_id = self.pseudonyms.queue_id(following[1])
-            token = self._tokens.token(host, following[1])
+        # "... queued as QID)" and "(forwarded as QID)" end the line; whatever else a server says is no link.
+        at = text.rfind(b"ed as ", max(said, len(text) - 27))
+        if at > 0:
+            following = text[at + 6 :].rstrip(b")")
+            before = text[at - 7 : at]
+            if before.endswith((b" queu", b"forward")) and is_queue_id(following):
+                link = FORWARD if before.endswith(b"d") else FILTER
+                next_id = self.pseudonyms.queue_id(following)
+                token = self._tokens.token(host, following)
         book = self.book
         attempt = (
             book.party(to),
             None if original is None else book.party(original),
             status,
-            float(delay) if _NUMBER.fullmatch(delay) else None,
-            delays.decode("ascii") if delays and _DELAYS.fullmatch(delays) else None,
-            dsn.decode("ascii") if dsn and _DSN.fullmatch(dsn) else None,
-            int(code[1]) if code else None,
+            None if delay is None else float(delay),
+            None if delays is None else delays.decode("ascii"),
+            None if dsn is None else dsn.decode("ascii"),
+            None if code is None else int(code),
             reason,
             relay_name,
             relay_kind,
@@ -246,8 +265,8 @@ class Parser:
             if len(self._clients) >= 8192:  # noqa: PLR2004 - cached clients, clear text in RAM only
                 self._clients.clear()
             plain = plain_address(address)
-            trusted = in_networks(plain, self._rules.trusted_networks)
-            found = self._clients[address] = ("trusted" if trusted else "smtpd", int(is_loopback(plain) or trusted))
+            trusted = plain in self._trusted
+            found = self._clients[address] = ("trusted" if trusted else "smtpd", int(trusted or plain in LOOPBACK))
         return found
 
     def pickup(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
@@ -263,6 +282,9 @@ class Parser:
 
     def message_id(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read cleanup's `message-id=…`; the rest of the line is the sender's text."""
+        plain = _MESSAGE_ID.fullmatch(text)
+        if plain is not None:
+            return ((MESSAGE_ID, self.pseudonyms.message_id(plain[1])),), None, None, None
         if not text.startswith(b"message-id="):
             return None
         found = values.message_id(text[11:])

@@ -295,8 +295,17 @@ class Pipeline:
         """Return the whole open state by token, for a store."""
         correlator = self._correlator
         found = {token: encode_message(message) for token, message in correlator.messages.items()}
+        found.update((token, self._named(token)) for token in correlator.named)
         found.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
         return found
+
+    def _named(self, token: bytes) -> bytes:
+        """Return a link whose child was not seen as bytes: a message with nothing but that fact."""
+        fact = self._correlator.named[token]
+        parent = self._correlator.messages.get(fact[2][1])
+        stub = Message(token, parent.host if parent else b"", b"", 0, fact[0])
+        stub.facts.append(fact)
+        return encode_message(stub)
 
     def resume(self, state: dict[bytes, bytes]) -> None:
         """Take up the open state that an earlier run left; before any line is fed."""
@@ -308,6 +317,9 @@ class Pipeline:
             if token.startswith(b"host:"):
                 continue
             message = decode_message(token, value)
+            if not message.queue_id:
+                correlator.take_up(message)
+                continue
             epoch = next((e for e in self._epochs if e.number == message.epoch and e.secret), None)
             if epoch is not None:
                 message.handlers = self._parser(epoch).handlers
@@ -327,7 +339,11 @@ class Pipeline:
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []
         if correlator.changed is not None:
-            puts = {token: encode_message(message) for token, message in correlator.changed.items()}
+            puts = {
+                token: self._named(token) if message is None else encode_message(message)
+                for token, message in correlator.changed.items()
+                if message is not None or token in correlator.named
+            }
             puts.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
             drops, correlator.dropped, correlator.changed = correlator.dropped, [], {}
         return Batch(rows, rejects, puts, drops, again)

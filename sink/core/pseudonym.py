@@ -1,8 +1,7 @@
 """Keyed pseudonyms: HMAC-SHA256 cut to 128 bits, one subkey a purpose.
 
 Rules: the purposes never share a key, so a user name and a queue id of the same text have unlike
-pseudonyms; what is hashed is the normal form, never the text as it came; nothing here remembers a text
-but the token cache, which is bounded and lives in RAM only.
+pseudonyms; what is hashed is the normal form, never the text as it came; nothing here remembers a text.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,6 @@ Digest = Callable[[bytes], bytes]
 
 WIDTH = 16  # bytes of a pseudonym: 128 bits (DESIGN "Pseudonyms and keys")
 BLOCK = 64  # bytes of a SHA-256 block, RFC 2104
-MOST_TOKENS = 1 << 16  # cached tokens; about 12 lines name one queue id, so a small cache hits often
 
 _INNER = bytes(x ^ 0x36 for x in range(256))
 _OUTER = bytes(x ^ 0x5C for x in range(256))
@@ -82,18 +80,11 @@ class Pseudonyms:
 class Tokens:
     """Names open messages by a token of (host, queue id) under the keyring-wide correlation key."""
 
-    __slots__ = ("_cache", "_digest")
+    __slots__ = ("_digest",)
 
     def __init__(self, correlation: bytes) -> None:
         self._digest = keyed(subkey(correlation, "open-message"))
-        self._cache: dict[tuple[bytes, bytes], bytes] = {}
 
     def token(self, host: bytes, queue_id: bytes) -> bytes:
         """Return the 16-byte token of a queue id on a host."""
-        key = (host, queue_id)
-        token = self._cache.get(key)
-        if token is None:
-            if len(self._cache) >= MOST_TOKENS:
-                self._cache.clear()
-            token = self._cache[key] = self._digest(framed(host, queue_id))
-        return token
+        return self._digest(b"%d:%b%d:%b" % (len(host), host, len(queue_id), queue_id))

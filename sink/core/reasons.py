@@ -103,6 +103,7 @@ MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about th
 MOST_CACHED = 8_192  # texts, in RAM only: a message that is put off says the same at each retry
 
 _WORD = re.compile(rb"[a-z]++")
+_BLANKED = bytes(byte if byte in b"abcdefghijklmnopqrstuvwxyz" else 32 for byte in range(256))
 _STEM = 4  # letters by which a wording is found
 _STEMS: dict[bytes, list[tuple[int, bytes]]] = {}
 for _rank, (_, _wordings) in enumerate(_WORDINGS):
@@ -135,7 +136,7 @@ class Classifier:
                 return category
         # A hundred searches through the text would cost 30 us; most wordings' first words are not in it.
         best = len(_WORDINGS)
-        for stem in {word[:_STEM] for word in _WORD.findall(low)} & _STEMS.keys():
+        for stem in _STEMS.keys() & {word[:_STEM] for word in set(low.translate(_BLANKED).split())}:
             for rank, wording in _STEMS[stem]:
                 if rank < best and wording in low:
                     best = rank

@@ -6,32 +6,45 @@ relay=none | local | virtual | a pipe's service name | host[private/socket] | ho
 
 import re
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from sink.core.pseudonym import Digest
 from sink.core.rules import Network, Rules
 
+FOUR = 4  # parts of an IPv4 address
 NONE = (b"", "none")
 LOCAL = (b"", "local")
 
 _HOST = re.compile(rb"([^\[\]\s]*+)\[([^\]\s]*+)\](?::\d{1,5})?\Z")
 
 
-def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether an IP address text lies in one of the networks; text that is no address does not."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed.version == network.version and parsed in network for network in networks)
+class Networks:
+    """A set of networks, asked with an address as text.
+
+    ipaddress parses an address in 2 us; a log names a new one in every tenth line, so IPv4 goes a shorter way.
+    """
+
+    def __init__(self, networks: tuple[Network, ...]) -> None:
+        self._four = [(int(n.netmask), int(n.network_address)) for n in networks if isinstance(n, IPv4Network)]
+        self._six = [n for n in networks if isinstance(n, IPv6Network)]
+
+    def __contains__(self, address: str) -> bool:
+        parts = address.split(".")
+        if len(parts) == FOUR and ":" not in address:
+            try:
+                first, second, third, fourth = map(int, parts)
+            except ValueError:
+                return False
+            number = first << 24 | second << 16 | third << 8 | fourth
+            return any([number & mask == network for mask, network in self._four])
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any([parsed in network for network in self._six])
 
 
-def is_loopback(address: str) -> bool:
-    """Tell whether an IP address text is a loopback address."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+LOOPBACK = Networks((ip_network("127.0.0.0/8"), ip_network("::1/128")))
 
 
 def plain_address(raw: bytes) -> str:
@@ -44,7 +57,8 @@ class Relays:
 
     def __init__(self, digest: Digest, rules: Rules) -> None:
         self._digest = digest
-        self._rules = rules
+        self._internal = Networks(rules.internal_networks)
+        self._internal_hosts = rules.internal_hosts
         # The cache holds clear text, in RAM only, as the address cache does.
         self.relay = lru_cache(maxsize=8192)(self._relay)
 
@@ -57,12 +71,12 @@ class Relays:
             host = text.lower()
             if b"." not in host:  # local, virtual, or the service name of a pipe
                 return LOCAL
-            return self._digest(host), "internal" if host in self._rules.internal_hosts else "remote"
+            return self._digest(host), "internal" if host in self._internal_hosts else "remote"
         host, inside = match[1].lower().rstrip(b"."), match[2]
         name = self._digest(host) if host else b""
         if b"/" in inside:
             return name, "socket"
         address = plain_address(inside)
-        if host in self._rules.internal_hosts or in_networks(address, self._rules.internal_networks):
+        if host in self._internal_hosts or address in self._internal:
             return name, "internal"
-        return name, "loopback" if is_loopback(address) else "remote"
+        return name, "loopback" if address in LOOPBACK else "remote"
