@@ -228,19 +228,25 @@ def test_what_holds_the_token_is_readable_by_root_alone(postfix: Postfix) -> Non
     assert all((path.stat().st_mode & 0o777, path.stat().st_uid) == (0o600, 0) for path in holders)
 
 
+def settings(instance: Postfix) -> list[str]:
+    """Read main.cf itself: postconf -n of 3.10 adds a config_directory now and then."""
+    lines = (instance.folder / "etc/main.cf").read_text().splitlines()
+    return sorted(re.sub(r" *= *", "=", line, count=1) for line in lines if line)
+
+
 def test_switching_off_puts_back_what_was_there(make_postfix: Callable[..., Postfix], milter: int) -> None:
     instance = make_postfix("regexp", f"smtpd_milters = inet:127.0.0.1:{milter}\n")
     checks = instance.folder / "etc/admin_checks"
     checks.write_text(ADMIN_CHECKS)
     instance.postconf("-e", f"header_checks = regexp:{checks}", "nested_header_checks =")
-    before, files = instance.postconf("-n"), set(os.listdir(instance.folder / "etc"))
+    before, files = settings(instance), set(os.listdir(instance.folder / "etc"))
     switch(instance, ON)
     token = token_of(instance)
     switch(instance, ON)  # twice is once
     assert token_of(instance) == token
     assert instance.postconf("-h", "header_checks").count("postsink_header_checks") == 1
     switch(instance, OFF)
-    assert instance.postconf("-n") == before
+    assert settings(instance) == before
     assert set(os.listdir(instance.folder / "etc")) == files
     _, lines = instance.send(headers(b"Subject: x"))
     assert not [line for line in lines if b"info: header" in line]
