@@ -1,4 +1,4 @@
-"""What Postfix says that we know and want nothing of: the ignore lists, a reason for each entry.
+"""What Postfix says that we know and want little of: the ignore lists, a reason for each entry.
 
 Fail closed (law 2): what neither the parser nor these lists name is not understood, counted and dropped. No line
 that says who wrote to whom may stand here: a test holds these lists against the shapes of real logs.
@@ -42,8 +42,8 @@ BY_DAEMON: dict[str, dict[bytes, str]] = {
     "tlsproxy": dict.fromkeys((b"CONNECT", b"DISCONNECT", b"BARE"), _CONNECTION),
 }  # fmt: skip
 
-# what follows "QID: " and adds nothing but that the message was there -> reason, by its first word
-AFTER_QUEUE_ID: dict[bytes, str] = {
+# what follows "QID: " and is understood, but says nothing more than that the message is there -> reason, by first word
+PRESENCE: dict[bytes, str] = {
     b"host": "one attempt's trouble; the status line follows",
     b"lost": "one attempt's trouble; the status line follows",
     b"conversation": "one attempt's trouble; the status line follows",

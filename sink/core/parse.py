@@ -28,7 +28,7 @@ from sink.core.facts import (
     SENDER,
     UID,
 )
-from sink.core.grammar import AFTER_QUEUE_ID
+from sink.core.grammar import PRESENCE
 from sink.core.headers import ADDRESS, Facts, HeaderReader
 from sink.core.pseudonym import Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
@@ -89,6 +89,11 @@ _NOTIFIED = re.compile(
 # smtpd_proxy.c: the reply of the proxy to the end of the message
 _ACCEPTED = re.compile(rb"proxy-accept: END-OF-MESSAGE: [^;]*?queued as ([0-9A-Za-z]{5,20})(?:[;) ]|\Z)")
 
+# extract_addr() [src/smtpd/smtpd.c]: a warning is all it logs of a refused MAIL or RCPT; the reply is a constant
+BAD_SYNTAX = b"warning: Illegal address syntax from "
+_BAD_SYNTAX = re.compile(BAD_SYNTAX + rb"[^ ]++ in (MAIL|RCPT) command: <?+(.*?)>?\Z", re.DOTALL)
+_BAD_SYNTAX_DSN = {b"MAIL": "5.1.7", b"RCPT": "5.1.3"}
+
 _SEEN: Facts = ((SEEN, 0),)
 _ENDED: Facts = ((END, 0),)
 NOTHING: Event = (_SEEN, None, None, None)
@@ -113,7 +118,7 @@ class Parser:
             b"to=<": self.delivery, b"from": self.sender, b"clie": self.client, b"mess": self.message_id,
             b"rese": self.resent_id, b"remo": self.removed, b"uid=": self.pickup, b"info": self.header,
             b"milt": self.milter, b"reje": self.refused, b"prox": self.proxied, b"send": self.notified,
-            b"post": self.notified, b"requ": self.requeued, b"disc": self.discarded,
+            b"post": self.notified, b"requ": self.requeued, b"disc": self.discarded, b"warn": self.misspelt,
         }  # fmt: skip
 
     def parse(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
@@ -126,7 +131,7 @@ class Parser:
         """Return the event of a text that no handler understood."""
         if text.startswith(b"to="):
             return self.delivery(host, daemon, text)
-        return NOTHING if text.partition(b" ")[0] in AFTER_QUEUE_ID else None
+        return NOTHING if text.partition(b" ")[0] in PRESENCE else None
 
     def delivery(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read a delivery line, `to=<…>, … status=word (text)`."""
@@ -349,6 +354,16 @@ class Parser:
             return None
         ends = daemon == "cleanup" or refusal[0] == "END-OF-MESSAGE"
         return (_ENDED if ends else _SEEN), None, refusal, None
+
+    def misspelt(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+        """Read `warning: Illegal address syntax from client[ip] in RCPT command: …`, a refusal in disguise."""
+        match = _BAD_SYNTAX.fullmatch(text)
+        if match is None:
+            return None
+        stage, address = match[1].decode("ascii"), match[2]
+        sender = self.book.sender(address) if stage == "MAIL" else None
+        recipient = self.book.party(address) if stage == "RCPT" else None
+        return _SEEN, None, (stage, 501, _BAD_SYNTAX_DSN[match[1]], sender, recipient, "syntax"), None
 
     def notified(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read bounce's `sender non-delivery notification: QID` and its kin."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
 from sink.core.correlate import MOST_RECENT, Correlator, Host
-from sink.core.grammar import AFTER_QUEUE_ID
+from sink.core.grammar import PRESENCE
 from sink.core.messages import Message
-from sink.core.parse import SESSION, Event, Parser
+from sink.core.parse import BAD_SYNTAX, SESSION, Event, Parser
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
 from sink.core.rows import NONE, SENDER_KIND, Row
@@ -135,12 +135,9 @@ class Pipeline:
         if not is_queue_id(queue_id):
             return self._take_noqueue(host, second, micros, program, pid, text, at)
         rest = text[at + 2 :]
-        message = self._message(host, queue_id, second, rest[:4])
+        message = self._message(host, queue_id, second, rest)
         if message is None:
-            if rest.partition(b" ")[0] not in AFTER_QUEUE_ID:
-                return False
-            self.counts["ignored"] += 1
-            return True
+            return False
         event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
         if event is None:
             self._not_understood(program)
@@ -148,8 +145,8 @@ class Pipeline:
             self.apply(host, message, second, micros, program, pid, text, event)
         return True
 
-    def _message(self, host: Host, queue_id: bytes, second: int, begin: bytes) -> Message | None:
-        """Find or open the message of a queue id; None where the text is of no use and nothing is open."""
+    def _message(self, host: Host, queue_id: bytes, second: int, text: bytes) -> Message | None:
+        """Find or open the message of a queue id; None where the text is none we know and nothing is open."""
         token = self._tokens.token(host.name, queue_id)
         message = self._correlator.messages.get(token)
         if message is None or not message.queue_id:
@@ -157,7 +154,7 @@ class Pipeline:
             if epoch is None:
                 return None
             parser = self._parser(epoch)
-            if begin not in parser.handlers and begin[:3] != b"to=":
+            if text[:4] not in parser.handlers and text[:3] != b"to=" and text.partition(b" ")[0] not in PRESENCE:
                 return None
             hidden = parser.pseudonyms.queue_id(queue_id)
             message = self._correlator.message(host, token, hidden, epoch.number, second)
@@ -219,7 +216,7 @@ class Pipeline:
         if begin in (b"clie", b"prox") and not rest.startswith(b"proxy-reject"):
             if text is rest and begin == b"clie":
                 return False  # a client= without a queue id and without NOQUEUE is masked
-            message = self._message(host, SESSION + pid, second, begin)
+            message = self._message(host, SESSION + pid, second, rest)
             if message is None:
                 return False
             event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
@@ -229,7 +226,7 @@ class Pipeline:
         parser = self._own_parser(second)
         if parser is None:
             return False
-        if begin in (b"reje", b"milt", b"prox"):
+        if begin in (b"reje", b"milt", b"prox") or rest.startswith(BAD_SYNTAX):
             event = parser.parse(host.name, program.daemon, rest)
             if event is not None and event[2] is not None:
                 self.refuse(host, second, micros, program, pid, text, event[2][-1], event)

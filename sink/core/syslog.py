@@ -119,7 +119,7 @@ class Reader:
         stamp = _ISO.match(line)
         if stamp:
             found = self._iso(stamp)
-            return found and self._rest(*found, line[stamp.end() :].lstrip(b" "))
+            return None if found is None else self._rest(*found, line[stamp.end() :].lstrip(b" "))
         stamp = _PLAIN.match(line)
         if stamp:
             rest = line[stamp.end() :]
@@ -128,7 +128,7 @@ class Reader:
         stamp = _YEARED.match(line)
         if stamp:
             second = self._local(int(stamp[1]), stamp[2], stamp[3], stamp[4], stamp[5], stamp[6])
-            return second and self._rest(second, _micros(stamp[7]), line[stamp.end() :])
+            return None if second is None else self._rest(second, _micros(stamp[7]), line[stamp.end() :])
         return None
 
     def _rest(self, second: int, micros: int, rest: bytes) -> Record | None:

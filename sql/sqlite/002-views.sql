@@ -72,8 +72,7 @@ WITH handed AS (                -- children of content filters: their parents' r
 ), ranked AS (
     SELECT *, row_number() OVER (
         PARTITION BY host, queue_id, first_seen, recipient_user, recipient_domain, original_user, original_domain
-        ORDER BY logged_second DESC, delay DESC, logged_micros DESC,
-                 CASE status WHEN 'deferred' THEN 1 ELSE 0 END, id
+        ORDER BY logged_second DESC, delay DESC, CASE status WHEN 'deferred' THEN 1 ELSE 0 END, id
     ) AS place
     FROM delivery
     WHERE status NOT IN ('deliverable', 'undeliverable', 'undeliverable-but-not-cached') AND coalesce(origin, '') <> 'verify'

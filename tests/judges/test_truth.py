@@ -285,7 +285,7 @@ def test_categories_of_rejects(judged: Judged) -> None:
         assert category in {row["category"] for row in rows}, record["reply"]
         seen[category] += 1
     assert seen == {
-        "over_quota": 7, "relay_denied": 3, "greylisted": 2, "unknown_user": 4, "blocklist": 1, "size": 1,
+        "over_quota": 6, "relay_denied": 3, "greylisted": 2, "unknown_user": 4, "blocklist": 1, "size": 1,
         "syntax": 1, "content": 1,
     }
 
