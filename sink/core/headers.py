@@ -91,7 +91,7 @@ class HeaderReader:
             return None
         shown = text[best + len(opening) :]
         cut = not shown.endswith(closing)
-        if cut:
+        if cut:  # noqa: SIM108 - two ways that want a line each
             shown = _without_mark(shown, closing)
         else:
             shown = shown[: -len(closing)]
