@@ -8,8 +8,8 @@ import re
 
 LEAST, MOST = 5, 20  # bytes of an id: MQID_SH and MQID_LG forms, and what archives make of them
 NOT_IDS = frozenset(  # words that stand before ": " at the same place
-    """warning fatal panic error NOQUEUE statistics reject client connect Deleted Requeued Released connection
-    starting stopping refreshing discarding""".encode().split()
+    b"""warning fatal panic error NOQUEUE statistics reject client connect Deleted Requeued Released connection
+    starting stopping refreshing discarding""".split()
 )
 SAFE = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"  # safe_ultostr's digits, base 52
 _DIGIT = {digit: value for value, digit in enumerate(SAFE)}
@@ -24,7 +24,7 @@ def is_queue_id(text: bytes) -> bool:
 
 def birth(queue_id: bytes) -> int | None:
     """Return the UTC second in which a long queue id was made; None for any other text."""
-    if len(queue_id) < 12 or b"z" not in queue_id[10:]:  # noqa: PLR2004 - 6 digits, 4 of microseconds, z, inode
+    if len(queue_id) < 12 or b"z" not in queue_id[10:]:  # 6 digits, 4 of microseconds, z, inode
         return None
     second = 0
     for digit in queue_id[:6]:
@@ -38,6 +38,6 @@ def birth(queue_id: bytes) -> int | None:
 def second_of(rest: bytes) -> int | None:
     """Return the birth of the long queue id in b"host tag[pid]: ID: ...", None where there is none."""
     parts = rest.split(b" ", 3)
-    if len(parts) < 3 or not parts[2].endswith(b":"):  # noqa: PLR2004 - host, tag, queue id
+    if len(parts) < 3 or not parts[2].endswith(b":"):  # host, tag, queue id
         return None
     return birth(parts[2][:-1])
