@@ -90,7 +90,8 @@ CATEGORIES = frozenset([name for name, _ in _WORDINGS] + ["temporary", "other"])
 
 # RFC 3463 subjects and details, where the wording says nothing known
 _BY_DSN = {
-    b"1.1": "unknown_user", b"1.2": "dns", b"1.3": "syntax", b"1.6": "unknown_user", b"1.8": "dns", b"1.10": "unknown_user",
+    b"1.1": "unknown_user", b"1.2": "dns", b"1.3": "syntax", b"1.6": "unknown_user", b"1.8": "dns",
+    b"1.10": "unknown_user",
     b"2.0": "unknown_user", b"2.1": "unknown_user", b"2.2": "over_quota", b"2.3": "size",
     b"3.1": "over_quota", b"3.2": "temporary", b"3.4": "size",
     b"4.1": "connection", b"4.2": "connection", b"4.3": "dns", b"4.4": "dns", b"4.5": "rate", b"4.6": "loop",
