@@ -34,7 +34,8 @@ HALVES = (
     "submitter_user", "submitter_domain", "relay", "next_queue_id", "parent_queue_id",
 )  # fmt: skip
 SCALARS = (
-    "logged_micros", "epoch", "host", "instance", "agent", "first_seen", "date", "sender_kind", "from", "to", "cc", "bcc",
+    "logged_micros", "epoch", "host", "instance", "agent", "first_seen", "date", "sender_kind",
+    "from", "to", "cc", "bcc",
     "message_size", "recipients", "spam_score", "subject_size", "is_list", "is_outgoing", "is_internal", "headers_cut",
     "status", "delay", "delays", "dsn", "reply_code", "reason", "relay_kind", "origin",
 )  # fmt: skip
