@@ -24,6 +24,6 @@ class Rules:
     plain_queue_id: bool = False
     dropped_rejects: frozenset[str] = frozenset({"blocklist"})
     reject_patterns: tuple[tuple[bytes, str], ...] = ()  # (lower-case part of a reply, category)
-    form: NormalForm = NormalForm()
+    form: NormalForm = NormalForm()  # noqa: RUF009 - frozen, so it can be shared
     patience: int = 6 * DAY  # Postfix's maximal_queue_lifetime (5 days) and one more
     most_messages: int = 200_000  # open messages; about 2 kB each
