@@ -1,22 +1,27 @@
 """Archived logs: plain, .gz, .bz2, .xz, .zst, or standard input, read in chunks.
 
-The form is told by the first bytes, not by the name. Damage is a Fault that comes after what could be read.
+The form is told by the first bytes, not by the name. A file is opened once, when it is named, so that a log rotation
+under way does not put another one in its place; its bytes are read when its turn comes. Damage is a Fault
+that comes after what could be read.
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
+import resource
 import shutil
 import stat
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import tzinfo
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO, cast
+from typing import Protocol, cast
 
 from sink.core.syslog import Reader
 from sink.fault import DATA, NOINPUT, NOPERM, UNAVAILABLE, Fault
@@ -26,6 +31,14 @@ CHUNK = 1 << 17  # bytes; larger ones cost memory and save nothing
 HEAD = 1 << 16  # bytes in which the first time and a year are looked for
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
 STDIN = "-"
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class _Unpacked(Protocol):
+    """A file of unpacked bytes; read1() gives what one step brings, so that damage costs no more than that."""
+
+    def read1(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
 
 
 class Archive:
@@ -34,21 +47,17 @@ class Archive:
     def __init__(self, name: str) -> None:
         self.name = "standard input" if name == STDIN else name
         self.first: tuple[int, int] = (0, 0)  # (second, micros) of its first line with a time
-        self._child: subprocess.Popen[bytes] | None = None
         self._raw = _stdin() if name == STDIN else _open(Path(name))
         status = os.fstat(self._raw.fileno())
         regular = stat.S_ISREG(status.st_mode)
         self.size = status.st_size if regular else 0
         self.modified = int(status.st_mtime) if regular else None
-        self._file = self._unpacked()
-        self._head = b""
+        self._start = self._raw.tell() if self._raw.seekable() else None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._packed: BufferedReader | None = None
+        self._file: _Unpacked | None = None
+        self._head = b""  # of a stream, which can't be begun twice, what was looked at
         self._damaged = False
-        while len(self._head) < HEAD:
-            chunk = self._read(HEAD)
-            if not chunk:
-                break
-            self._head += chunk
-        self.empty_file = not self._head and not self._damaged
 
     def date(self, zone: tzinfo, year: int | None) -> Reader:
         """Find the time of the first line; return a reader of this file's lines.
@@ -56,7 +65,7 @@ class Archive:
         The year of lines without one: as given, else as a long queue id tells, else by the file's age (law 6).
         Raises Fault (65) where nothing tells it.
         """
-        lines = self._head.split(b"\n")
+        lines = self._look().split(b"\n")
         probe = Reader(zone, year)
         if _first(probe, lines) is None and probe.undecided:
             if self.modified is None:
@@ -68,14 +77,23 @@ class Archive:
             self.first = found
         return Reader(zone, near=found[0] if found else None, fallback=self.modified)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether not one byte was in it; known when it was dated."""
+        return not self._head and not self._damaged
+
     def chunks(self) -> Iterator[bytes]:
         """Yield what it holds, unpacked; see damage() afterwards."""
-        head, self._head = self._head, b""
-        if head:
-            yield head
-        while chunk := self._read(CHUNK):
-            yield chunk
-        self.close()
+        if self._start is None and self._head:
+            yield self._head
+        whole = False
+        try:
+            while chunk := self._read(CHUNK):
+                yield chunk
+            whole = True
+        finally:
+            self._end(whole)
+            self._raw.close()
 
     def damage(self) -> Fault | None:
         """Return what to tell of a file that broke off: what came before was read."""
@@ -97,45 +115,71 @@ class Archive:
         except (OSError, ValueError):
             return 0
 
-    def close(self) -> None:
-        """Close the file and end the unpacking program."""
-        self._file.close()
-        if self._child is not None:
-            self._damaged = self._child.wait() != 0 or self._damaged
+    def _look(self) -> bytes:
+        """Return the first HEAD bytes, unpacked; a file is then set back to its beginning."""
+        head = b""
+        while len(head) < HEAD and (chunk := self._read(HEAD)):
+            head += chunk
+        if self._start is None:
+            self._head = head
+            return head
+        self._end(len(head) < HEAD)
+        self._raw.seek(self._start)
+        # Many files may wait for their turn: one byte tells that it is not empty.
+        self._head = head[:1]
+        return head
 
     def _read(self, size: int) -> bytes:
         try:
-            return self._file.read(size)
+            if self._file is None:
+                self._packed = self._packed or BufferedReader(self._raw)
+                self._file = self._unpacked(self._packed)
+            return self._file.read1(size)
         except _DAMAGE:
             self._damaged = True
             return b""
 
-    def _unpacked(self) -> IO[bytes]:
-        begin = self._raw.peek(6)[:6]
-        if begin.startswith(b"\x1f\x8b"):
-            return cast(IO[bytes], gzip.GzipFile(fileobj=self._raw))
-        if begin.startswith(b"BZh"):
-            return bz2.BZ2File(self._raw)
-        if begin.startswith(b"\xfd7zXZ\0"):
-            return lzma.LZMAFile(self._raw)
-        if begin.startswith(b"\x28\xb5\x2f\xfd"):
-            return self._zstd()
-        return self._raw
+    def _end(self, whole: bool) -> None:
+        """Let go of what unpacks, but keep the file; an unpacking program's verdict counts when it saw all."""
+        if self._file is not None and self._file is not self._packed:
+            self._file.close()
+        self._file = None
+        if self._child is not None:
+            failed, self._child = self._child.wait() != 0, None
+            self._damaged = self._damaged or (failed and whole)
+        if self._packed is not None and not self._packed.closed:
+            self._packed.detach()  # else it would take the file with it
+        self._packed = None
 
-    def _zstd(self) -> IO[bytes]:
+    def _unpacked(self, packed: BufferedReader) -> _Unpacked:
+        begin = packed.peek(6)[:6]
+        if begin.startswith(b"\x1f\x8b"):
+            return gzip.GzipFile(fileobj=packed)
+        if begin.startswith(b"BZh"):
+            return bz2.BZ2File(packed)
+        if begin.startswith(b"\xfd7zXZ\0"):
+            return lzma.LZMAFile(packed)
+        return self._zstd() if begin.startswith(ZSTD) else packed
+
+    def _zstd(self) -> _Unpacked:
         """Unpack by the zstd program: Python has no zstd of its own before 3.14."""
         program = shutil.which("zstd")
         if program is None:
             raise Fault(UNAVAILABLE, f"{self.name} needs the program zstd; type: apt install zstd")
-        if not self._raw.seekable():
+        if self._start is None:
             raise Fault(UNAVAILABLE, "zstd on standard input is not read; type: zstd -dc FILE | postsink import")
-        self._raw.seek(0)
-        os.lseek(self._raw.fileno(), 0, os.SEEK_SET)
+        self._raw.seek(self._start)
         self._child = subprocess.Popen(
             [program, "-dcq"], stdin=self._raw.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        assert self._child.stdout is not None
-        return self._child.stdout
+        return cast(BufferedReader, self._child.stdout)
+
+
+def allow_many_files() -> None:
+    """Let this process hold as many files open as it may: years of daily logs are more than the usual 1,024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _first(reader: Reader, lines: list[bytes]) -> tuple[int, int] | None:
@@ -147,18 +191,29 @@ def _first(reader: Reader, lines: list[bytes]) -> tuple[int, int] | None:
     return None
 
 
-def _stdin() -> BufferedReader:
-    return cast(BufferedReader, sys.stdin.buffer)
+def _stdin() -> FileIO:
+    if sys.stdin is None:
+        raise Fault(NOINPUT, "standard input is closed; name a file, or hand lines over by a pipe")
+    if sys.stdin.isatty():
+        print("postsink: reading lines from the terminal; Ctrl-D ends them", file=sys.stderr)
+    return FileIO(sys.stdin.fileno(), closefd=False)
 
 
-def _open(path: Path) -> BufferedReader:
+def _open(path: Path) -> FileIO:
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise Fault(NOINPUT, f"{path} is a folder; name the files in it")
-        return path.open("rb")
+        return FileIO(path)
     except FileNotFoundError:
-        raise Fault(NOINPUT, f"there is no file {path}; look at its name") from None
+        raise Fault(NOINPUT, f"there is no file {_without_address(path)}; look at its name") from None
     except PermissionError:
         raise Fault(NOPERM, f"no permission to read {path}; run this as a user who may") from None
-    except OSError:
-        raise Fault(NOINPUT, f"can't read {path}; look at its disk") from None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise Fault(UNAVAILABLE, "too many files at once; import them by several commands") from None
+        raise Fault(NOINPUT, f"can't read {_without_address(path)}; look at its name and its disk") from None
+
+
+def _without_address(path: Path) -> str:
+    """Return a file's name, unless it looks like an address, typed where a file's name is asked for."""
+    return "of that name" if "@" in path.name else str(path)

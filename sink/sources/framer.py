@@ -1,4 +1,7 @@
-"""Cuts chunks of bytes into lines, at "\\n" alone: other line breaks stand inside of logged text."""
+"""Cuts chunks of bytes into lines, at "\\n" alone: other line breaks stand inside of logged text.
+
+A "\\r" before it goes with it: Postfix never logs one, an archive that went through other systems has them.
+"""
 
 from sink.core.syslog import MOST_LINE
 
@@ -20,14 +23,16 @@ class Framer:
             chunk = self._rest + b"\n" + chunk
         elif self._rest:
             chunk = self._rest + chunk
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n")
         found = chunk.split(b"\n")
         self._rest = found.pop()
-        if len(self._rest) > MOST_LINE:
-            self._rest = self._rest[: MOST_LINE + 1]
+        if len(self._rest) > MOST_LINE + 1:
+            self._rest = self._rest[: MOST_LINE + 2]
             self._skipping = True
         return found
 
     def last(self) -> list[bytes]:
         """Return the line that no newline ended, at the end of the source."""
         rest, self._rest, self._skipping = self._rest, b"", False
-        return [rest] if rest else []
+        return [rest.removesuffix(b"\r")] if rest else []
