@@ -69,7 +69,7 @@ class SqliteStore:
             raise Fault(CANTCREATE, f"{path} is a folder; set store: to the path of a file")
         with _explained(path):
             connection = _connect(path, "rwc")
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 _make(path, connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             _check_version(path, connection)
@@ -194,7 +194,7 @@ class SqliteStore:
     def has_indexes(self) -> bool:
         """Tell whether the optional indexes are there."""
         with _explained(self.path):
-            found = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'delivery\\_by\\_%' ESCAPE '\\'")
+            found = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'delivery_by_*'")
             return bool(found.fetchone()[0])
 
     def empty(self) -> None:
@@ -276,7 +276,9 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         raise Fault(CONFIG, f"{path} is no store of postsink; set store: to another path")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != schema.VERSION:
-        raise Fault(CONFIG, f"{path} has schema version {version}, this postsink knows {schema.VERSION}; use its own version")
+        raise Fault(
+            CONFIG, f"{path} has schema version {version}, this postsink knows {schema.VERSION}; use its own version"
+        )
 
 
 @contextlib.contextmanager
