@@ -5,18 +5,23 @@ nobody foresaw ends it with the class and the place of the error, never its valu
 """
 
 import argparse
+import errno
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from sink import __version__, config
 from sink.config import Config
-from sink.fault import OK, USAGE, Fault
+from sink.fault import OK, TEMPFAIL, USAGE, Fault
 
 SOFTWARE = 70  # sysexits EX_SOFTWARE: a bug of ours
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the world's, not ours
 
 Command = Callable[[Config, argparse.Namespace], int]
 
@@ -28,12 +33,18 @@ class _Parser(argparse.ArgumentParser):
         raise Fault(USAGE, f"{_without_values(message)}; see: {self.prog} --help")
 
 
+# What argparse says that holds no word of the command line: that may be an address, typed in the wrong place.
+_SAFE = re.compile(
+    r"the following arguments are required: [A-Z]+"
+    r"|argument (?:--[a-z]+|-h/--help|[A-Z]+): (?:expected one argument|invalid choice|takes no value|must be [^']*)"
+)
+
+
 def _without_values(message: str) -> str:
-    """Keep what argparse says of options; a wrong word may be an address, typed in the wrong place."""
-    for begin in ("unrecognized arguments", "argument COMMAND: invalid choice", "argument ACTION: invalid choice"):
-        if message.startswith(begin):
-            return begin
-    return message.partition(": invalid")[0] + (": not valid" if ": invalid" in message else "")
+    """Keep what argparse says of options and commands, and nothing of what was typed."""
+    message = message.replace("ignored explicit argument", "takes no value")
+    found = _SAFE.match(message)
+    return found[0] if found else "an argument is not known here, or is too much"
 
 
 def _import(settings: Config, given: argparse.Namespace) -> int:
@@ -71,15 +82,15 @@ def _db(settings: Config, given: argparse.Namespace) -> int:
 
 
 def _year(text: str) -> int:
-    year = int(text)
-    if not 1990 <= year <= 2100:  # noqa: PLR2004 - Postfix is of 1998; a typo is more likely than a later century
-        raise ValueError
-    return year
+    # Postfix is of 1998; a typo is more likely than a later century.
+    if not (text.isascii() and text.isdecimal() and len(text) == 4 and 1990 <= int(text) <= 2100):
+        raise argparse.ArgumentTypeError("must be a year of four digits, 1990 to 2100")
+    return int(text)
 
 
 def _stream(text: str) -> str:
-    if not (0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum() and text.isascii()):  # noqa: PLR2004
-        raise ValueError
+    if not (0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum() and text.isascii()):
+        raise argparse.ArgumentTypeError("must be a name of letters, digits, - and _")
     return text
 
 
@@ -97,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("import", help="read archived Postfix logs into the store", allow_abbrev=False)
     one.add_argument("files", nargs="*", metavar="FILE", help="plain, .gz, .bz2, .xz, .zst; none or - is stdin")
     one.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
-    one.add_argument("--year", type=_year, help="year of the first line without one")
+    one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
     one.set_defaults(run=_import)
 
@@ -105,12 +116,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=("init", "list"), metavar="ACTION", help="init or list")
     one.set_defaults(run=_keys)
 
-    one = commands.add_parser("pseudonym", help="addresses on stdin to pseudonyms on stdout", allow_abbrev=False)
+    one = commands.add_parser("pseudonym", help="addresses on stdin, a line each, to pseudonyms", allow_abbrev=False)
     one.set_defaults(run=_pseudonym)
 
     one = commands.add_parser("explain", help="show what becomes of each line, with addresses", allow_abbrev=False)
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
-    one.add_argument("--year", type=_year, help="year of the first line without one")
+    one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.set_defaults(run=_explain)
 
     one = commands.add_parser("db", help="make, look at, index and empty the store", allow_abbrev=False)
@@ -126,21 +137,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     sys.excepthook = _crash
     os.umask(0o077)
+    _standard_files()
     try:
         given = parser().parse_args(arguments)
         status = int(given.run(config.load(given.config), given))
-        sys.stdout.flush()
-        return status
+    except SystemExit as end:  # of --help and --version
+        status = int(end.code or OK)
     except Fault as fault:
         print(f"postsink: {fault}", file=sys.stderr)
-        return fault.status
-    except BrokenPipeError:
-        # Whoever read stdout has left, as `| head` does; nothing is left to say to him.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        status = fault.status
     except KeyboardInterrupt:
-        print("postsink: stopped", file=sys.stderr)
-        return 130
+        print("postsink: stopped; start it again to do the rest", file=sys.stderr)
+        status = TEMPFAIL
+    except OSError as error:
+        status = _unwritten(error, OK)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        status = _unwritten(error, status)
+    return status
+
+
+def _unwritten(error: OSError, status: int) -> int:
+    """Return how a command ends whose stdout takes no more; raise what is no such error."""
+    if error.errno not in (errno.EPIPE, *_FULL):
+        raise error
+    # Else Python would try again at its end, and complain.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    if error.errno == errno.EPIPE:
+        return status  # whoever read stdout has left, as `| head` does; nothing is left to say to him
+    with suppress(OSError):  # stderr may be what is full
+        print("postsink: can't write any more; free some space and start again", file=sys.stderr)
+    return status or TEMPFAIL
+
+
+def _standard_files() -> None:
+    """Put /dev/null where a standard file is closed: else the store could get its number, and words be written there.
+
+    Python has no sys.stdin, stdout or stderr then; what is printed to a stderr of None would go to stdout.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another charset is no bug
 
 
 def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -53,9 +53,10 @@ def reset(config: Config, sure: bool) -> int:
     with SqliteStore.open(config.store) as store:
         counts = store.counts()
         if not sure:
-            if not sys.stdin.isatty():
-                raise Fault(USAGE, f"db reset deletes {counts['delivery']} deliveries; say --yes")
-            print(f"delete {counts['delivery']} deliveries of {store.path}? (yes/no) ", end="", file=sys.stderr, flush=True)
+            rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals"
+            if sys.stdin is None or not sys.stdin.isatty():
+                raise Fault(USAGE, f"db reset deletes {rows}; say --yes")
+            print(f"delete {rows} of {store.path}? (yes/no) ", end="", file=sys.stderr, flush=True)
             if sys.stdin.readline().strip() != "yes":
                 raise Fault(TEMPFAIL, "nothing was deleted; answer yes to delete")
         store.empty()

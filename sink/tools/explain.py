@@ -4,8 +4,6 @@ Needs no keyring and writes nothing: pseudonyms are shown as P(what they stand f
 given, addresses and all; it is for the admin's own eyes, and its output makes a golden story.
 """
 
-import sys
-
 from sink.config import Config
 from sink.core.pipeline import Batch, Epoch
 from sink.core.pseudonym import Pseudonyms

@@ -11,15 +11,17 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sink.config import Config
 from sink.core.pipeline import Batch, Pipeline
 from sink.core.state import StateError
 from sink.core.syslog import Reader
-from sink.fault import CONFIG, DATA, OK, TEMPFAIL, Fault
-from sink.sources.archive import STDIN, Archive
+from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
+from sink.sources.archive import STDIN, Archive, allow_many_files
 from sink.stores.sqlite import SqliteStore
 from sink.tools.installation import open_keyring, open_store, pipeline
+from sink.tools.interrupt import Interrupt
 from sink.tools.progress import Progress
 
 BATCH = 1_000  # rows a transaction; 500 to 5,000 cost the same (rows wait in memory)
@@ -82,7 +84,10 @@ class Import:
 
 def run(config: Config, options: Options) -> int:
     """Import files; return the exit status."""
+    if list(options.files).count(STDIN) > 1:
+        raise Fault(USAGE, "standard input is named twice; name it once")
     keys = open_keyring(config)
+    allow_many_files()
     archives = [Archive(name) for name in options.files or (STDIN,)]
     store, rules = open_store(config, keys)
     with store:
@@ -94,15 +99,14 @@ def run(config: Config, options: Options) -> int:
             store.claim(stream)
             _resume(pipe, store, stream)
         work = Import(store, pipe, stream)
-        fault = _read_all(archives, readers, pipe, work)
-        work.finish()
-    for archive in archives:
-        if archive.empty_file:
-            print(f"postsink: {archive.name} is empty", file=sys.stderr)
+        with Interrupt() as interrupt:
+            fault = _read_all(archives, readers, pipe, work, interrupt)
+            work.finish()
     summary = _summary(pipe, work, list(readers.values()))
-    print(json.dumps(summary) if options.json else "", end="\n" if options.json else "")
-    if not options.json:
-        _tell(summary, pipe, rules.timezone)
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        _tell(summary, [archive.name for archive in archives if archive.is_empty], rules.timezone)
     if fault is not None:
         raise fault
     if summary["lines"] and not summary["postfix_lines"]:
@@ -120,7 +124,7 @@ def _resume(pipe: Pipeline, store: SqliteStore, stream: str) -> None:
 
 
 def _read_all(
-    archives: Sequence[Archive], readers: dict[int, Reader], pipe: Pipeline, work: Import
+    archives: Sequence[Archive], readers: dict[int, Reader], pipe: Pipeline, work: Import, interrupt: Interrupt
 ) -> Fault | None:
     """Read the archives one after another; return what was wrong with one that broke off."""
     progress = Progress(sum(archive.size for archive in archives), pipe.counts)
@@ -128,7 +132,7 @@ def _read_all(
     try:
         for archive in archives:
             pipe.reader = readers[id(archive)]
-            for lines in archive.lines():
+            for lines in interrupt.reading(archive.lines()):
                 work.take(pipe.feed(lines))
                 progress.show(done + archive.position())
             done += archive.size
@@ -159,7 +163,9 @@ def _summary(pipe: Pipeline, work: Import, readers: Sequence[Reader]) -> dict[st
         "ignored": counts["ignored"],
         "not_understood": counts["not_understood"],
         "not_understood_by_daemon": {
-            name.partition(":")[2]: number for name, number in sorted(counts.items()) if name.startswith("not_understood:")
+            name.partition(":")[2]: number
+            for name, number in sorted(counts.items())
+            if name.startswith("not_understood:")
         },
         "not_syslog": counts["not_syslog"],
         "too_long": counts["too_long"],
@@ -173,34 +179,43 @@ def _summary(pipe: Pipeline, work: Import, readers: Sequence[Reader]) -> dict[st
     return summary
 
 
-def _tell(summary: dict[str, object], pipe: Pipeline, zone: object) -> None:
+def _tell(summary: dict[str, Any], empty: Sequence[str], zone: object) -> None:
     """Print the summary as words for people."""
-    words = [
-        f"{summary['lines']} lines read, {summary['postfix_lines']} of Postfix",
-        f"{summary['deliveries']} new deliveries of {summary['delivery_lines']} delivery lines,"
-        f" {summary['duplicates']} known already",
-        f"{summary['rejects']} new refusals of {summary['rejects_seen']};"
-        f" {summary['rejects_not_kept']} of categories that are not kept",
-        f"{summary['ignored']} lines ignored, {summary['not_understood']} not understood",
-    ]
+    words = [f"{name} is empty" for name in empty]
+    if summary["lines"]:
+        words += [
+            f"{_counted(summary['lines'], 'line')} read, {summary['postfix_lines']} of Postfix",
+            f"{_counted(summary['delivery_lines'] + summary['expired_lines'], 'delivery line')}:"
+            f" {summary['deliveries']} new, {summary['duplicates']} known already",
+            f"{_counted(summary['rejects_seen'], 'refusal')}: {summary['rejects']} new;"
+            f" {summary['rejects_not_kept']} more of categories that are not kept",
+            f"{_counted(summary['ignored'], 'line')} ignored, {summary['not_understood']} not understood",
+        ]
     if summary["rejects_seen"]:
         words.append("refusals unify within one time format only: their fraction of a second counts")
     if summary["years"]:
-        years = ", ".join(map(str, summary["years"]))  # type: ignore[call-overload]
+        years = ", ".join(map(str, summary["years"]))
         words.append(f"lines without a year were taken to be of {years}, their zone {zone}")
+    if summary["undecided"]:
+        words.append(f"{_counted(summary['undecided'], 'line')} not read: nothing tells their year; give --year YYYY")
     if summary["without_daemon"]:
         words.append(
-            f"{summary['without_daemon']} lines do not name their daemon: a template cut the tag at its slash;"
-            ' set parser.permitSlashInProgramname="on" in rsyslog'
+            f"{_counted(summary['without_daemon'], 'line')} without the name of a daemon: a template cut the tag at its"
+            ' slash; set parser.permitSlashInProgramname="on" in rsyslog'
         )
     if summary["without_sender"]:
         words.append(
-            f"{summary['without_sender']} rows without a sender: the log begins in mid-stream, or lines are missing"
+            f"{_counted(summary['without_sender'], 'row')} without a sender: the log begins in mid-stream, or lines"
+            " are missing"
         )
     if summary["not_syslog"] or summary["too_long"]:
-        words.append(f"{summary['not_syslog']} lines are no syslog lines, {summary['too_long']} are too long")
-    by_daemon = summary["not_understood_by_daemon"]
-    if isinstance(by_daemon, dict) and by_daemon:
-        words.append("not understood, by daemon: " + ", ".join(f"{name} {n}" for name, n in by_daemon.items()))
+        words.append(f"no syslog lines: {summary['not_syslog']}; too long: {summary['too_long']}")
+    if summary["not_understood"]:
+        by_daemon = summary["not_understood_by_daemon"].items()
+        words.append("not understood, by daemon: " + ", ".join(f"{name} {number}" for name, number in by_daemon))
     for line in words:
         print(f"postsink: {line}", file=sys.stderr)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,8 @@ def init(config: Config) -> int:
     """Make the keyring, and the seal file where that is missing."""
     made = keyring.initialise(config.keyring, config.seal)
     print(f"made {config.keyring}, epoch {made.active.number}, check value {made.active.check}")
-    print("keep a copy of the keyring and, apart from it, of its seal: without them no pseudonym can be found again")
+    seals = ", ".join(map(str, config.seal))
+    print(f"keep a copy of it and, apart from it, of its seal ({seals}): without both no pseudonym can be made again")
     return OK
 
 

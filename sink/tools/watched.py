@@ -7,8 +7,9 @@ from sink.core.parse import Event
 from sink.core.pipeline import Pipeline
 
 _KINDS = {
-    facts.SEEN: "seen", facts.CLIENT: "client", facts.UID: "uid", facts.MESSAGE_ID: "message-id", facts.ACTIVE: "active",
-    facts.SENDER: "sender", facts.PICKUP_SENDER: "sender at pickup", facts.RESENT_ID: "resent-message-id",
+    facts.SEEN: "seen", facts.CLIENT: "client", facts.UID: "uid", facts.MESSAGE_ID: "message-id",
+    facts.ACTIVE: "active", facts.SENDER: "sender", facts.PICKUP_SENDER: "sender at pickup",
+    facts.RESENT_ID: "resent-message-id",
     facts.PARENT: "parent", facts.END: "end", facts.PROBE: "probe", facts.DATE: "date", facts.SUBJECT: "subject size",
     facts.REPLY_ID: "in-reply-to", facts.REFERENCE: "reference", facts.LIST: "list", facts.HEADERS: "header",
     facts.CUT: "cut", facts.FROM: "from", facts.TO: "to", facts.CC: "cc", facts.BCC: "bcc", facts.SCORE: "spam score",
@@ -30,7 +31,7 @@ class Watched(Pipeline):
     def apply(self, *given: Any) -> None:
         """Note the event, then take it as ever."""
         event: Event = given[-1]
-        found, attempt, refusal, link = event
+        found, attempt, _, link = event
         if found:
             self.seen.append("facts: " + ", ".join(_KINDS.get(kind, "other") for kind, _ in found))
         if attempt is not None:
