@@ -8,8 +8,9 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
-from sink.core.facts import ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, Fact, compact
+from sink.core.facts import ACTIVE, ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, SENDER, Fact, compact
 from sink.core.messages import MARKS, Message
+from sink.core.headers import Facts
 from sink.core.parse import Attempt, Event, Link
 from sink.core.rows import Row
 from sink.core.rules import Rules
@@ -25,6 +26,7 @@ AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 NEVER = 1 << 62
+RETRY_FACTS = 2  # SENDER and ACTIVE
 MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear text in RAM only
 
 
@@ -185,6 +187,9 @@ class Correlator:
             message.last = second
         elif second < message.opened:
             message.plain = False
+        if message.active and len(facts) == RETRY_FACTS and facts[1][0] == ACTIVE and message.ended < 0:
+            self._retry(message, second, micros, facts)
+            facts = ()
         for kind, value in facts:
             if kind in MARKS:
                 message.mark(second, kind)
@@ -209,6 +214,19 @@ class Correlator:
             message.limit = max(message.limit, 2 * len(message.facts))
         if self.changed is not None:
             self.changed[message.token] = message
+
+    def _retry(self, message: Message, second: int, micros: int, facts: Facts) -> None:
+        """Take another "queue active": of all retries only the first and the last can ever matter.
+
+        The last, since a client= line of its second may still come and make it another message's.
+        """
+        own, at = message.facts, message.retry
+        fresh = [(second, kind, value, micros) for kind, value in facts]
+        if 0 <= at < len(own) - 1 and own[at][1] == SENDER and own[at][0] < second - BEHIND:
+            own[at : at + RETRY_FACTS] = fresh
+        else:
+            message.retry = len(own)
+            own += fresh
 
     def wait(
         self, host: Host, message: Message, second: int, micros: int, key: bytes, instance: str,

@@ -31,7 +31,7 @@ class Message:
 
     __slots__ = (
         "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers", "headers", "host", "last",
-        "limit", "opened", "plain", "queue_id", "token", "waiting",
+        "limit", "opened", "plain", "queue_id", "retry", "token", "waiting",
     )  # fmt: skip
 
     def __init__(self, token: bytes, host: bytes, queue_id: bytes, epoch: int, second: int) -> None:
@@ -52,6 +52,7 @@ class Message:
         self.arrived = False  # one of ARRIVALS was seen
         self.plain = True  # all facts are of one message
         self.headers = 0  # header facts kept
+        self.retry = -1  # place of the last "queue active" but the first among the facts
         self.limit = MOST_LOOSE  # number of facts at which they are compacted
         self.gone = False
 
