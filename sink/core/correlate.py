@@ -8,7 +8,7 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
-from sink.core.facts import ACTIVE, ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, PROXY, SEEN, SENDER, Fact, compact
+from sink.core.facts import ACTIVE, ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
 from sink.core.messages import MARKS, Message
 from sink.core.headers import Facts
 from sink.core.parse import Attempt, Event, Link
@@ -33,7 +33,7 @@ MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear 
 class Host:
     """One host's log clock, and what waits for it."""
 
-    __slots__ = ("clock", "dues", "heap", "heard", "name", "names", "read", "recent", "ripe", "slots", "strays", "text")
+    __slots__ = ("clock", "dues", "heap", "heard", "messages", "name", "named", "names", "read", "recent", "ripe", "slots", "strays", "text")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -45,7 +45,9 @@ class Host:
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}
         self.ripe = NEVER  # log clock at which the first of them may leave
-        self.names: dict[int, list[bytes]] = {}  # tokens that links named in a second
+        self.messages: dict[bytes, Message] = {}  # by queue id
+        self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen
+        self.names: dict[int, list[bytes]] = {}  # these queue ids by the second of their link
         self.heard: float | None = None  # wall clock at which the log clock stood still
         self.read = -1  # where it stood then
 
@@ -56,13 +58,12 @@ class Correlator:
     def __init__(self, rules: Rules, counts: Counter[str]) -> None:
         self.hosts: dict[bytes, Host] = {}
         self.messages: dict[bytes, Message] = {}
-        self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen, by token
         self.rows: list[Row] = []
         self.changed: dict[bytes, Message | None] | None = None  # filled where a store keeps open messages
         self.dropped: list[bytes] = []
         self._rules = rules
         self._counts = counts
-        self._settler = Settler(self.messages, rules.plain_queue_id)
+        self._settler = Settler(rules.plain_queue_id)
 
     def host(self, name: bytes) -> Host:
         """Return the host of a name, a new one where no line of it was seen."""
@@ -161,20 +162,17 @@ class Correlator:
     # -- facts
 
     def message(self, host: Host, token: bytes, queue_id: bytes, epoch: int, second: int) -> Message:
-        """Return the open message of a token; queue_id b"" makes a stub that a link names."""
-        message = self.messages.get(token)
-        if message is None:
-            message = self.messages[token] = Message(token, host.name, queue_id, epoch, second)
-            if token in self.named:
-                message.facts.append(self.named.pop(token))
-            if len(self.messages) > self._rules.most_messages:
-                self._evict()
-            self._look_at(host, message, host.clock + (UNQUEUED if queue_id else LINGER))
-        elif queue_id and not message.queue_id:
-            message.queue_id = queue_id
-            message.epoch = epoch
-            message.first = message.last = second
-            message.first_micros = 999_999
+        """Open the message of a token and queue id, which are not open."""
+        message = self.messages[token] = host.messages[queue_id] = Message(token, host.name, queue_id, epoch, second)
+        message.kin = host.messages
+        if host.named:
+            fact = host.named.pop(queue_id, None)
+            if fact is not None:
+                message.facts.append(fact)
+                self._drop(b"link:" + host.name + b":" + queue_id)
+        if len(self.messages) > self._rules.most_messages:
+            self._evict()
+        self._look_at(host, message, host.clock + UNQUEUED)
         return message
 
     def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
@@ -199,12 +197,12 @@ class Correlator:
                     own.append((second, CUT, 1, micros))
                     break
             elif kind == PARENT:
-                self._name_parent(host, message, value, second)
+                self._name_parent(host, message, value[1])
             elif kind == SEEN and own:
                 break
             own.append((second, kind, value, micros))
-        if attempt is not None and not message.arrived and attempt[3] is not None:
-            own.append((second, ARRIVED, second - round(attempt[3]), 0))
+        if attempt is not None and not message.arrived and attempt[3] != "":
+            own.append((second, ARRIVED, second - round(float(attempt[3])), 0))
         if link is not None:
             self._hand_on(host, message, second, micros, link)
         if message.ended != ended and message.ended >= 0:
@@ -247,64 +245,64 @@ class Correlator:
 
     def _hand_on(self, host: Host, parent: Message, second: int, micros: int, link: Link) -> None:
         """Note at the child that a message was handed to it."""
-        kind, token = link
-        if token == parent.token:
+        kind, queue_id = link
+        if queue_id == parent.queue_id:
             return
-        # A proxied session is no message and has no queue id.
-        value = (kind, parent.token, b"" if kind == PROXY else parent.queue_id)
-        if token not in parent.children:
-            parent.children.append(token)
-        child = self.messages.get(token)
+        if queue_id not in parent.children:
+            parent.children.append(queue_id)
+        fact = (second, PARENT, (kind, parent.queue_id), micros)
+        child = host.messages.get(queue_id)
         if child is None:
             # Most of these ids are a remote server's own: kept apart, and forgotten soon.
-            self.named[token] = (second, PARENT, value, micros)
+            host.named[queue_id] = fact
             slot = host.names.get(second)
             if slot is None:
-                host.names[second] = [token]
+                host.names[second] = [queue_id]
             else:
-                slot.append(token)
+                slot.append(queue_id)
             if self.changed is not None:
-                self.changed[token] = None
+                self.changed[b"link:" + host.name + b":" + queue_id] = None
             return
-        child.facts.append((second, PARENT, value, micros))
+        child.facts.append(fact)
         if second < child.opened:
             child.plain = False
         if self.changed is not None:
-            self.changed[token] = child
+            self.changed[child.token] = child
 
-    def _name_parent(self, host: Host, child: Message, link: tuple[int, bytes, bytes], second: int) -> None:
+    def _name_parent(self, host: Host, child: Message, queue_id: bytes) -> None:
         """Note at the parent, which a child's own line names, that a child hangs on it."""
-        token = link[1]
-        if token == child.token:
-            return
-        parent = self.message(host, token, b"", child.epoch, second)
-        if child.token not in parent.children:
-            parent.children.append(child.token)
-        if self.changed is not None:
-            self.changed[token] = parent
+        parent = host.messages.get(queue_id)
+        if parent is not None and child.queue_id not in parent.children:
+            parent.children.append(child.queue_id)
+            if self.changed is not None:
+                self.changed[parent.token] = parent
 
     def take_up(self, message: Message) -> None:
-        """Take up an open message that an earlier run left, or a link that named one."""
+        """Take up an open message that an earlier run left."""
         host = self.host(message.host)
-        if not message.queue_id and not message.children and len(message.facts) == 1:
-            fact = self.named[message.token] = message.facts[0]
-            host.names.setdefault(fact[0], []).append(message.token)
-            return
-        self.messages[message.token] = message
+        self.messages[message.token] = host.messages[message.queue_id] = message
         for second in {waiting[0] for waiting in message.waiting}:
             host.slots.setdefault(second, []).append(message)
             host.ripe = min(host.ripe, second + HOLD)
         self._look_at(host, message, max(host.clock, 0) + LINGER)
 
+    def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
+        """Take up a link to a queue id of which no line was seen."""
+        host.named[queue_id] = fact
+        host.names.setdefault(fact[0], []).append(queue_id)
+
     def _unname(self, host: Host, before: int) -> None:
         """Forget links to queue ids of which no line came in time."""
         for at in [at for at in host.names if at < before]:
-            for token in host.names.pop(at):
-                if self.named.pop(token, None) is not None:
+            for queue_id in host.names.pop(at):
+                if host.named.pop(queue_id, None) is not None:
                     self._counts["forgotten_named_only"] += 1
-                    if self.changed is not None:
-                        self.changed.pop(token, None)
-                        self.dropped.append(token)
+                    self._drop(b"link:" + host.name + b":" + queue_id)
+
+    def _drop(self, token: bytes) -> None:
+        if self.changed is not None:
+            self.changed.pop(token, None)
+            self.dropped.append(token)
 
     # -- ends
 
@@ -320,9 +318,7 @@ class Correlator:
         """Forget a message whose time is over; look again later at one whose time is not."""
         if message.gone:
             return
-        if not message.queue_id:
-            why, due = "named_only", message.first + LINGER
-        elif message.ended >= 0:
+        if message.ended >= 0:
             why, due = "ended", message.ended + LINGER
         elif not message.active:
             why, due = "never_active", message.last + UNQUEUED
@@ -330,24 +326,24 @@ class Correlator:
             why, due = "out_of_patience", message.last + self._rules.patience
         if due > clock:
             self._look_at(host, message, due)
-        elif message.waiting or any([token in self.messages for token in message.children]):
+        elif message.waiting or any([child in host.messages for child in message.children]):
             self._look_at(host, message, clock + LINGER)
         else:
-            self._forget(message, why)
+            self._forget(host, message, why)
 
-    def _forget(self, message: Message, why: str) -> None:
+    def _forget(self, host: Host, message: Message, why: str) -> None:
         # The cache by queue id may go on knowing it for a while: leave it light.
         message.gone = True
-        message.facts, message.children = [], []
+        message.facts, message.children, message.kin = [], [], {}
         del self.messages[message.token]
+        host.messages.pop(message.queue_id, None)
         self._counts["forgotten_" + why] += 1
         if self.changed is not None:
-            self.changed.pop(message.token, None)
-            self.dropped.append(message.token)
+            self._drop(message.token)
 
     def _evict(self) -> None:
         """Forget the oldest message: there are more than the operator allows."""
         oldest = next(iter(self.messages.values()))
         host = self.host(oldest.host)
         self._release(host, sorted({waiting[0] for waiting in oldest.waiting} & host.slots.keys()))
-        self._forget(oldest, "too_many")
+        self._forget(host, oldest, "too_many")

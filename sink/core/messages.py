@@ -30,18 +30,19 @@ class Message:
     """One open queue id on one host, with all messages that bore it lately."""
 
     __slots__ = (
-        "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers", "headers", "host", "last",
+        "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers", "headers", "host", "kin", "last",
         "limit", "opened", "plain", "queue_id", "retry", "token", "waiting",
     )  # fmt: skip
 
     def __init__(self, token: bytes, host: bytes, queue_id: bytes, epoch: int, second: int) -> None:
         self.token = token
         self.host = host
-        self.queue_id = queue_id  # b"" while only a link named it
+        self.queue_id = queue_id
         self.epoch = epoch
         self.facts: list[Fact] = []
         self.waiting: list[Waiting] = []
-        self.children: list[bytes] = []
+        self.children: list[bytes] = []  # queue ids that it was handed to, or that name it
+        self.kin: dict[bytes, Message] = {}  # the open messages of its host, by queue id
         self.first = second  # least and greatest second of its own lines
         self.last = second
         self.first_micros = 999_999

@@ -5,7 +5,7 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
@@ -18,7 +18,7 @@ from sink.core.queueid import is_queue_id
 from sink.core.rows import NONE, SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
-from sink.core.state import decode_host, decode_message, encode_host, encode_message
+from sink.core.state import decode_host, decode_link, decode_message, encode_host, encode_link, encode_message
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
@@ -149,7 +149,7 @@ class Pipeline:
         """Find or open the message of a queue id; None where the text is none we know and nothing is open."""
         token = self._tokens.token(host.name, queue_id)
         message = self._correlator.messages.get(token)
-        if message is None or not message.queue_id:
+        if message is None:
             epoch = self._epoch(second)
             if epoch is None:
                 return None
@@ -252,7 +252,7 @@ class Pipeline:
         if parser is None:
             assert epoch.secret is not None
             pseudonyms = self._naming(epoch.secret, self._rules.plain_queue_id)
-            parser = self._parsers[epoch.number] = Parser(pseudonyms, self._tokens, self._rules)
+            parser = self._parsers[epoch.number] = Parser(pseudonyms, self._rules)
         return parser
 
     def _own_parser(self, second: int) -> Parser | None:
@@ -292,17 +292,19 @@ class Pipeline:
         """Return the whole open state by token, for a store."""
         correlator = self._correlator
         found = {token: encode_message(message) for token, message in correlator.messages.items()}
-        found.update((token, self._named(token)) for token in correlator.named)
+        found.update(self._links(None))
         found.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
         return found
 
-    def _named(self, token: bytes) -> bytes:
-        """Return a link whose child was not seen as bytes: a message with nothing but that fact."""
-        fact = self._correlator.named[token]
-        parent = self._correlator.messages.get(fact[2][1])
-        stub = Message(token, parent.host if parent else b"", b"", 0, fact[0])
-        stub.facts.append(fact)
-        return encode_message(stub)
+    def _links(self, wanted: Collection[bytes] | None) -> dict[bytes, bytes]:
+        """Return links whose child was not seen, by the token they are kept under."""
+        return {
+            token: encode_link(host.name, queue_id, fact)
+            for host in self._correlator.hosts.values()
+            for queue_id, fact in host.named.items()
+            for token in (b"link:" + host.name + b":" + queue_id,)
+            if wanted is None or token in wanted
+        }
 
     def resume(self, state: dict[bytes, bytes]) -> None:
         """Take up the open state that an earlier run left; before any line is fed."""
@@ -313,10 +315,11 @@ class Pipeline:
         for token, value in state.items():
             if token.startswith(b"host:"):
                 continue
-            message = decode_message(token, value)
-            if not message.queue_id:
-                correlator.take_up(message)
+            if token.startswith(b"link:"):
+                name, queue_id, fact = decode_link(value)
+                correlator.take_up_link(correlator.host(name), queue_id, fact)
                 continue
+            message = decode_message(token, value)
             epoch = next((e for e in self._epochs if e.number == message.epoch and e.secret), None)
             if epoch is not None:
                 message.handlers = self._parser(epoch).handlers
@@ -337,10 +340,9 @@ class Pipeline:
         drops: list[bytes] = []
         if correlator.changed is not None:
             puts = {
-                token: self._named(token) if message is None else encode_message(message)
-                for token, message in correlator.changed.items()
-                if message is not None or token in correlator.named
+                token: encode_message(message) for token, message in correlator.changed.items() if message is not None
             }
+            puts.update(self._links(correlator.changed.keys()))
             puts.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
             drops, correlator.dropped, correlator.changed = correlator.dropped, [], {}
         return Batch(rows, rejects, puts, drops, again)

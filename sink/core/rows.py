@@ -39,7 +39,7 @@ SCALARS = (
     "message_size", "recipients", "spam_score", "subject_size", "is_list", "is_outgoing", "is_internal", "headers_cut",
     "status", "delay", "delays", "dsn", "reply_code", "reason", "relay_kind", "origin",
 )  # fmt: skip
-# Queue ids that the operator keeps plain stand behind the scalars, "" where they are pseudonyms.
+# Behind the scalars, and only where the operator keeps queue ids plain.
 PLAIN = ("queue_id", "next_queue_id", "parent_queue_id")
 SENDER_KIND = 2 + SCALARS.index("sender_kind")  # its place in a row
 

@@ -4,7 +4,6 @@ Pure folding: the same facts give the same row, whatever order they came in. Lin
 what a child takes is DESIGN's table "Links and inheritance".
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from sink.core.facts import (
@@ -49,6 +48,7 @@ MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
 MILLION = 1_000_000
 NO_SENDER = ("", b"", b"", b"", b"", 0)
 NO_HEADERS = ("", "", "", "")
+NO_PLAIN: tuple[str, ...] = ()
 HEADER_KINDS = frozenset({FROM, TO, CC, BCC, DATE, SUBJECT, SCORE, FILTER_SCORE, HEADERS})
 
 
@@ -67,8 +67,7 @@ class View(NamedTuple):
 class Settler:
     """Makes rows; looks parents and children up in the open messages."""
 
-    def __init__(self, messages: Mapping[bytes, Message], plain_queue_id: bool) -> None:
-        self._messages = messages
+    def __init__(self, plain_queue_id: bool) -> None:
         self._plain_queue_id = plain_queue_id
 
     def view(self, message: Message, second: int, until: int, links: int = 0) -> View:
@@ -93,25 +92,28 @@ class Settler:
             origin, submitted = "verify", None
         view = View(folded, origin, submitted, submitter, first_seen, b"", False)
         link = folded.get(PARENT)
-        return view if link is None else self._linked(view, link, until, links)
+        return view if link is None else self._linked(message.kin, view, link, until, links)
 
-    def _linked(self, view: View, fact: tuple[int, int, tuple[int, bytes, bytes], int], until: int, links: int) -> View:
-        kind, token, queue_id = fact[2]
+    def _linked(
+        self, kin: dict[bytes, Message], view: View, fact: tuple[int, int, tuple[int, bytes], int], until: int, links: int
+    ) -> View:
+        kind, queue_id = fact[2]
         if kind == NOTIFICATION:
             return view._replace(origin="bounce", submitted=True, parent_queue_id=queue_id)
         client = view.folded.get(CLIENT)
         if kind == FILTER and client is not None and not client[2][1]:
             return view  # a remote server named a queue id of ours; its message came from outside
-        parent = self._messages.get(token)
+        parent = kin.get(queue_id)
         above = None
-        if parent is not None and parent.queue_id and links < MOST_LINKS:
+        if parent is not None and links < MOST_LINKS:
             above = self.view(parent, fact[0], until, links + 1)
-        return handed_down(view, above, kind, queue_id)
+        # A proxied session is no message and has no queue id.
+        return handed_down(view, above, kind, b"" if kind == PROXY else queue_id)
 
-    def is_ours(self, token: bytes, second: int) -> bool:
+    def is_ours(self, message: Message, next_id: bytes, second: int) -> bool:
         """Tell whether a queue id that a reply named is one of this host's own, alive at that second."""
-        child = self._messages.get(token)
-        if child is None or not child.queue_id:
+        child = message.kin.get(next_id)
+        if child is None:
             return False
         near = [fact for fact in child.facts if fact[1] != PARENT and abs(fact[0] - second) <= LATE]
         return bool(near) and not any(fact[1] == CLIENT and not fact[2][1] for fact in near)
@@ -120,7 +122,7 @@ class Settler:
         """Return the `delivery` row of one attempt: second, rows.HALVES, rows.SCALARS, rows.PLAIN."""
         second, micros, key, instance, agent, attempt = waiting
         (
-            recipient, original, status, delay, delays, dsn, code, reason, relay, relay_kind, next_id, link, token,
+            recipient, original, status, delay, delays, dsn, code, reason, relay, relay_kind, next_id, link,
         ) = attempt  # fmt: skip
         folded = view.folded
         get = folded.get
@@ -131,10 +133,10 @@ class Settler:
         is_outgoing: int | str = ""
         if view.submitted is not None and (recipient is not None or not view.submitted):
             is_outgoing = int(view.submitted and not (local or agent in LOCAL_AGENTS))
-        internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(token, second))
+        internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(message, next_id, second))
         message_id, reply = get(MESSAGE_ID), get(REPLY_ID) or get(REFERENCE)
-        original_user, original_domain, _ = original or NOBODY
-        queue_id, parent_id, plain = message.queue_id, view.parent_queue_id, ("", "", "")
+        original_user, original_domain, _ = original
+        queue_id, parent_id, plain = message.queue_id, view.parent_queue_id, NO_PLAIN
         if self._plain_queue_id:
             plain = (queue_id.decode("ascii"), next_id.decode("ascii"), parent_id.decode("ascii"))
             queue_id = next_id = parent_id = b""
@@ -159,8 +161,7 @@ class Settler:
         return (
             second, halves, micros, message.epoch, host, instance, agent or "", view.first_seen, date, kind, *headers,
             size, recipients, score, subject, is_list, is_outgoing, int(internal), cut,
-            status, "" if delay is None else delay, delays or "", dsn or "", code or "", reason or "", relay_kind or "",
-            view.origin or "", *plain,
+            status, delay, delays, dsn, code, reason, relay_kind, view.origin or "", *plain,
         )  # fmt: skip
 
 

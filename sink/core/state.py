@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from sink.core.correlate import Host
+from sink.core.facts import Fact
 from sink.core.messages import Message
 
 VERSION = 1
@@ -62,7 +63,19 @@ def decode_message(token: bytes, text: bytes) -> Message:
     message.facts = [_tuples(fact) for fact in facts]
     message.waiting = [_tuples(attempt) for attempt in waiting]
     message.children = list(children)
+    message.retry = -1
     return message
+
+
+def encode_link(host: bytes, queue_id: bytes, fact: Fact) -> bytes:
+    """Return a link to a queue id of which no line was seen as bytes."""
+    return _dump([VERSION, host, queue_id, fact])
+
+
+def decode_link(text: bytes) -> tuple[bytes, bytes, Fact]:
+    """Return (host, queue id, fact) of encode_link(); raises StateError."""
+    host, queue_id, fact = _load(text)
+    return host, queue_id, _tuples(fact)
 
 
 def encode_host(host: Host) -> bytes:

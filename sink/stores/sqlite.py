@@ -16,12 +16,16 @@ from typing import Self
 
 from sink.core.pipeline import Batch
 from sink.core.pseudonym import WIDTH
-from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS
+from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS, Row
 from sink.fault import CANTCREATE, CONFIG, DATA, NOINPUT, NOPERM, TEMPFAIL, Fault
 from sink.stores import schema
 
 PAGE_SIZE = 8192  # bytes; rows of about 370 bytes, appended in time's order
 BUSY = 10_000  # ms that another command's short transaction may take
+PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
+ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
+    {"id", "queue_id", "logged_micros", "epoch", "host", "instance", "first_seen", "is_internal", "status", "stage"}
+)
 _OURS = 0x70736E6B  # application_id, "psnk"
 
 
@@ -29,11 +33,12 @@ def _insert(table: str, halves: tuple[str, ...], scalars: tuple[str, ...], plain
     """Return the statement that takes a row of sink.core.rows: second, halves, scalars, plain queue ids."""
     columns = {"logged_second": "?1"}
     for place, name in enumerate(halves):
-        columns[name] = f"nullif(substr(?2, {WIDTH * place + 1}, {WIDTH}), zeroblob({WIDTH}))"
+        half = f"substr(?2, {WIDTH * place + 1}, {WIDTH})"
+        columns[name] = half if name in ALWAYS else f"nullif({half}, zeroblob({WIDTH}))"
     for place, name in enumerate(scalars, 3):
-        columns[name] = f"nullif(?{place}, '')"
+        columns[name] = f"?{place}" if name in ALWAYS else f"nullif(?{place}, '')"
     for place, name in enumerate(plain, 3 + len(scalars)):
-        columns[name] = f"CASE ?{place} WHEN '' THEN {columns[name]} ELSE ?{place} END"
+        columns[name] = f"nullif(?{place}, '')"
     # The null sender's user is empty; a row without a sender has none.
     kind = 3 + scalars.index("sender_kind")
     columns["sender_user"] = f"CASE ?{kind} WHEN 'null' THEN x'' ELSE {columns['sender_user']} END"
@@ -48,9 +53,9 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._locks: list[int] = []
-        self._deliveries = _insert("delivery", HALVES, SCALARS, PLAIN)
+        self._deliveries = _insert("delivery", HALVES, SCALARS)
+        self._plain = _insert("delivery", HALVES, SCALARS, PLAIN)
         self._rejects = _insert("reject", REJECT_HALVES, REJECT_SCALARS)
-        self._again = self._deliveries.replace("OR IGNORE", "OR REPLACE")
 
     def __enter__(self) -> Self:
         return self
@@ -138,11 +143,12 @@ class SqliteStore:
         connection = self._connection
         with _explained(self.path), self._transaction():
             before = connection.total_changes
-            connection.executemany(self._deliveries, sorted(batch.rows))
+            connection.executemany(self._statement(batch.rows), sorted(batch.rows))
             between = connection.total_changes
             connection.executemany(self._rejects, sorted(batch.rejects))
             after = connection.total_changes
-            connection.executemany(self._again, batch.again)
+            again = self._statement(batch.again).replace("OR IGNORE", "OR REPLACE", 1)
+            connection.executemany(again, batch.again)
             if stream is not None:
                 connection.executemany(
                     "DELETE FROM open_message WHERE stream = ? AND token = ?", [(stream, t) for t in batch.drops]
@@ -152,6 +158,10 @@ class SqliteStore:
                     [(stream, token, state) for token, state in batch.puts.items()],
                 )
         return between - before, after - between
+
+    def _statement(self, rows: list[Row]) -> str:
+        """Return the statement for rows, which all keep queue ids plain or none does."""
+        return self._plain if rows and len(rows[0]) == PLAIN_WIDTH else self._deliveries
 
     def take(self, view: str) -> list[dict[str, object]]:
         """Return the rows of delivery_text or reject_text, oldest first, and delete them."""
