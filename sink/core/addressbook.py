@@ -6,17 +6,17 @@ pseudonyms and flags. The cache maps raw text to pseudonyms, is bounded, and liv
 
 from sink.core.addresses import normal
 from sink.core.mailboxes import mailboxes
-from sink.core.pseudonym import Pseudonyms
+from sink.core.pseudonym import NONE, Pseudonyms
 from sink.core.rules import Rules
 from sink.core.senders import decode
 
-# (user, domain, local): pseudonyms, b"" for what is absent; local: the domain is one of ours
+# (user, domain, local): pseudonyms, NONE for what is absent; local: the domain is one of ours
 Party = tuple[bytes, bytes, bool]
 # (kind, user, domain, list user, list domain, is_list): the value of a SENDER fact
 SenderFact = tuple[str, bytes, bytes, bytes, bytes, int]
 
 MOST_CACHED = 1 << 13  # entries a cache; about 250 bytes each
-NOBODY: Party = (b"", b"", False)
+NOBODY: Party = (NONE, NONE, False)
 
 
 class AddressBook:
@@ -44,7 +44,7 @@ class AddressBook:
             return NOBODY
         name = self._pseudonyms.user(user)
         if not domain:
-            return name, b"", False
+            return name, NONE, False
         hidden = self._domains.get(domain)
         if hidden is None:
             if len(self._domains) >= MOST_CACHED:

@@ -8,7 +8,7 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
-from sink.core.facts import ACTIVE, ARRIVED, CUT, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
+from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
 from sink.core.messages import MARKS, Message
 from sink.core.headers import Facts
 from sink.core.parse import Attempt, Event, Link
@@ -175,22 +175,24 @@ class Correlator:
         self._look_at(host, message, host.clock + UNQUEUED)
         return message
 
-    def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
-        """Take an event's facts and link into its message."""
-        facts, attempt, _, link = event
-        ended, own = message.ended, message.facts
+    def learn(self, host: Host, message: Message, second: int, micros: int, facts: Facts) -> None:
+        """Take facts of a line into its message."""
+        own = message.facts
+        if second != message.last:
+            if second > message.last:
+                message.last = second
+            elif second < message.opened:
+                message.plain = False
         if second <= message.first and (second < message.first or micros < message.first_micros):
             message.first, message.first_micros = second, micros
-        if second > message.last:
-            message.last = second
-        elif second < message.opened:
-            message.plain = False
         if message.active and len(facts) == RETRY_FACTS and facts[1][0] == ACTIVE and message.ended < 0:
             self._retry(message, second, micros, facts)
             facts = ()
         for kind, value in facts:
             if kind in MARKS:
                 message.mark(second, kind)
+                if kind == END:
+                    self._look_at(host, message, second + LINGER)
             elif kind >= FIRST_HEADER:
                 message.headers += 1
                 if message.headers > MOST_HEADERS:
@@ -201,17 +203,21 @@ class Correlator:
             elif kind == SEEN and own:
                 break
             own.append((second, kind, value, micros))
-        if attempt is not None and not message.arrived and attempt[3] != "":
-            own.append((second, ARRIVED, second - round(float(attempt[3])), 0))
-        if link is not None:
-            self._hand_on(host, message, second, micros, link)
-        if message.ended != ended and message.ended >= 0:
-            self._look_at(host, message, message.ended + LINGER)
         if len(own) >= message.limit:
             message.facts = compact(own, host.clock - KEPT_LOOSE)
             message.limit = max(message.limit, 2 * len(message.facts))
+            message.retry = -1
         if self.changed is not None:
             self.changed[message.token] = message
+
+    def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
+        """Take an event's facts and link into its message."""
+        facts, attempt, _, link = event
+        self.learn(host, message, second, micros, facts)
+        if attempt is not None and not message.arrived and attempt[3] != "":
+            message.facts.append((second, ARRIVED, second - round(float(attempt[3])), 0))
+        if link is not None:
+            self._hand_on(host, message, second, micros, link)
 
     def _retry(self, message: Message, second: int, micros: int, facts: Facts) -> None:
         """Take another "queue active": of all retries only the first and the last can ever matter.

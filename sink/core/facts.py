@@ -4,7 +4,7 @@ Law 4: order is not trusted, correlation is a fold over facts. A fact is (second
 Of a kind that is single the least (second, value) stays; of a kind that is many the set of values stays.
 So merging is commutative, associative and idempotent, whatever order the lines came in; microseconds
 ride along and never decide. Values are numbers, 16-byte pseudonyms, words of closed lists, and tuples of
-these, and values of one kind compare with each other: absent is b"" or "", never None.
+these, and values of one kind compare with each other: absent is pseudonym.NONE or "", never None.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Folded = dict[int, Any]
 SEEN = 0  # any line with the queue id: 0
 CLIENT = 1  # smtpd's client=: (origin, loopback 0/1, submitter user, submitter domain)
 UID = 2  # pickup's uid=: 0
-MESSAGE_ID = 3  # pseudonym, b"" where the header is missing or empty
+MESSAGE_ID = 3  # pseudonym, NONE where the header is missing or empty
 ACTIVE = 4  # qmgr's "queue active": (size, recipients)
 SENDER = 5  # (kind, user, domain, list user, list domain, is_list 0/1)
 PICKUP_SENDER = 6  # as SENDER, before rewriting: used where qmgr's is not seen

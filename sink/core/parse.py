@@ -30,7 +30,7 @@ from sink.core.facts import (
 )
 from sink.core.grammar import PRESENCE
 from sink.core.headers import ADDRESS, Facts, HeaderReader
-from sink.core.pseudonym import Pseudonyms
+from sink.core.pseudonym import NONE, Pseudonyms
 from sink.core.queueid import is_queue_id
 from sink.core.reasons import Classifier
 from sink.core.refusals import Refusal, RefusalReader
@@ -38,7 +38,7 @@ from sink.core.relays import LOOPBACK, Networks, Relays, plain_address
 from sink.core.rules import Rules
 
 # A delivery attempt: (recipient or None, original recipient or NOBODY, status, delay in seconds, delays a/b/c/d, DSN,
-# reply code, reason, relay, relay kind, next queue id, link or 0); what is absent is "" or b""
+# reply code, reason, relay, relay kind, next queue id, link or 0); what is absent is "" or NONE
 Attempt = tuple[
     Party | None, Party, str, float | str, str, str, int | str, str, bytes, str, bytes, int,
 ]  # fmt: skip
@@ -198,7 +198,7 @@ class Parser:
             enhanced = self._new_dsn(dsn or b"")
         relay_name, relay_kind = self._relays.relay(relay)
         reason = "" if status in DELIVERED else self._reasons.classify(said, dsn or b"")
-        link, next_id = 0, b""
+        link, next_id = 0, NONE
         # "... queued as QID)" and "(forwarded as QID)" end the line; whatever else a server says is no link.
         at = said.rfind(b"ed as ", -27)
         if at > 0:
@@ -256,7 +256,7 @@ class Parser:
             return None
         sender = self._sender(match[1], match[2])
         status = match[3].decode("ascii")
-        attempt = (None, NOBODY, status, "", "", "", "", "", b"", "", b"", 0)
+        attempt = (None, NOBODY, status, "", "", "", "", "", NONE, "", NONE, 0)
         return ((SENDER, sender),), attempt, None, None
 
     def _sender(self, quoted: bytes | None, plain: bytes | None) -> SenderFact:
@@ -271,7 +271,7 @@ class Parser:
         origin, loopback = self._origin(match[2])
         if daemon == "qmqpd":
             origin = "qmqpd"
-        submitter: tuple[bytes, bytes] = (b"", b"")
+        submitter: tuple[bytes, bytes] = (NONE, NONE)
         links: Facts = ()
         if tail:
             sasl = _SASL.match(tail)
@@ -326,7 +326,7 @@ class Parser:
         if not text.startswith(b"message-id="):
             return None
         found = values.message_id(text[11:])
-        return ((MESSAGE_ID, self.pseudonyms.message_id(found) if found else b""),), None, None, None
+        return ((MESSAGE_ID, self.pseudonyms.message_id(found) if found else NONE),), None, None, None
 
     def resent_id(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read cleanup's `resent-message-id=…`."""

@@ -15,12 +15,15 @@ from sink.core.messages import Message
 from sink.core.parse import BAD_SYNTAX, SESSION, Event, Parser
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
-from sink.core.rows import NONE, SENDER_KIND, Row
+from sink.core.rows import SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
 from sink.core.state import decode_host, decode_link, decode_message, encode_host, encode_link, encode_message
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
+
+
+NOWHERE = Host(b"")
 
 
 class Epoch(NamedTuple):
@@ -71,6 +74,7 @@ class Pipeline:
         first = self._epochs[0]
         always = len(self._epochs) == 1 and first.since is None and first.until is None
         self._only = first if always and first.secret is not None else None
+        self.watched = False  # whether apply() is to see every event, which costs
         self._parsers: dict[int, Parser] = {}
         self._rejects: list[Row] = []
         self._shown: set[bytes] = set()  # delivery keys that an earlier run's preview() showed
@@ -83,42 +87,53 @@ class Pipeline:
     def feed(self, lines: Sequence[bytes]) -> Batch:
         """Take lines without their newline; return what they and the log time they bring let leave."""
         counts, correlator = self.counts, self._correlator
-        hosts, apply = correlator.hosts, self.apply
-        postfix = ignored = nameless = 0
-        for record, line in zip(self.reader.records(lines), lines, strict=True):
+        hosts, learn = correlator.hosts, correlator.learn
+        strange = ignored = nameless = unread = 0
+        name, host = b"", NOWHERE
+        for record in self.reader.records(lines):
             if record is None:
-                counts["too_long" if len(line) > MOST_LINE else "not_syslog"] += 1
+                unread += 1
                 continue
-            second, micros, name, (program, pid), text = record
+            second, micros, named, (program, pid), text = record
             if not program.postfix:
+                strange += 1
                 continue
-            postfix += 1
             if program.daemon is None:
                 nameless += 1
-            host = hosts.get(name) or correlator.host(name)
+            if named != name:
+                name, host = named, hosts.get(named) or correlator.host(named)
             if second != host.clock or host.strays:
                 correlator.hear(host, second)
             at = text.find(b": ", 5, 22)
-            if at > 0:
-                message = host.recent.get(text[:at])
-                if message is not None and not message.gone:
-                    handler = message.handlers.get(text[at + 2 : at + 6])
-                    event = None if handler is None else handler(name, program.daemon, text[at + 2 :])
-                    if event is None:
-                        event = self._parsers[message.epoch].parse_rest(name, program.daemon, text[at + 2 :])
-                    if event is None:
-                        self._not_understood(program)
+            if at < 0:
+                if text.partition(b" ")[0] in program.ignored:
+                    ignored += 1
+                else:
+                    self._not_understood(program)
+                continue
+            message = host.recent.get(text[:at])
+            if message is None or message.gone:
+                if not self._take_first(host, second, int(micros), program, pid, text, at):
+                    if text.partition(b" ")[0] in program.ignored:
+                        ignored += 1
                     else:
-                        apply(host, message, second, micros, program, pid, text, event)
-                    continue
-                if self._take_first(host, second, micros, program, pid, text, at):
-                    continue
-            if text.partition(b" ")[0] in program.ignored:
-                ignored += 1
-            else:
+                        self._not_understood(program)
+                continue
+            handler = message.handlers.get(text[at + 2 : at + 6])
+            event = None if handler is None else handler(name, program.daemon, text[at + 2 :])
+            if event is None:
+                event = self._parsers[message.epoch].parse_rest(name, program.daemon, text[at + 2 :])
+            if event is None:
                 self._not_understood(program)
+            elif event[1] is event[2] is event[3] and not self.watched:
+                learn(host, message, second, int(micros), event[0])
+            else:
+                self.apply(host, message, second, int(micros), program, pid, text, event)
+        long = sum(len(line) > MOST_LINE for line in lines) if unread else 0
         counts["lines"] += len(lines)
-        counts["postfix_lines"] += postfix
+        counts["postfix_lines"] += len(lines) - strange - unread
+        counts["too_long"] += long
+        counts["not_syslog"] += unread - long
         counts["ignored"] += ignored
         counts["without_daemon"] += nameless
         return self._batch()
@@ -199,7 +214,7 @@ class Pipeline:
         key = self._parser(epoch).pseudonyms.reject_id(host.name, second, micros, pid, text.rstrip())
         kind, user, domain, *_ = sender or NO_SENDER
         user_to, domain_to, _ = recipient or NOBODY
-        halves = b"".join((key, user or NONE, domain or NONE, user_to or NONE, domain_to or NONE))
+        halves = b"".join((key, user, domain, user_to, domain_to))
         self._rejects.append(
             (
                 second, halves, micros, epoch.number, host.text, program.instance, program.daemon or "", stage, code or "",

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 Digest = Callable[[bytes], bytes]
 
 WIDTH = 16  # bytes of a pseudonym: 128 bits (DESIGN "Pseudonyms and keys")
+NONE = bytes(WIDTH)  # stands where there is none
 BLOCK = 64  # bytes of a SHA-256 block, RFC 2104
 
 _INNER = bytes(x ^ 0x36 for x in range(256))

@@ -8,12 +8,12 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from sink.core.pseudonym import Digest
+from sink.core.pseudonym import NONE, Digest
 from sink.core.rules import Network, Rules
 
 FOUR = 4  # parts of an IPv4 address
-NONE = (b"", "none")
-LOCAL = (b"", "local")
+NO_RELAY = (NONE, "none")
+LOCAL = (NONE, "local")
 
 _HOST = re.compile(rb"([^\[\]\s]*+)\[([^\]\s]*+)\](?::\d{1,5})?\Z")
 
@@ -63,9 +63,9 @@ class Relays:
         self.relay = lru_cache(maxsize=8192)(self._relay)
 
     def _relay(self, text: bytes) -> tuple[bytes, str]:
-        """Return (pseudonym of the host or b"", kind) of a relay= value."""
+        """Return (pseudonym of the host or NONE, kind) of a relay= value."""
         if text == b"none":
-            return NONE
+            return NO_RELAY
         match = _HOST.match(text)
         if match is None:
             host = text.lower()
@@ -73,7 +73,7 @@ class Relays:
                 return LOCAL
             return self._digest(host), "internal" if host in self._internal_hosts else "remote"
         host, inside = match[1].lower().rstrip(b"."), match[2]
-        name = self._digest(host) if host else b""
+        name = self._digest(host) if host else NONE
         if b"/" in inside:
             return name, "socket"
         address = plain_address(inside)

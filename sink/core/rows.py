@@ -24,6 +24,7 @@ from sink.core.facts import (
     SUBJECT,
     TO,
 )
+from sink.core.pseudonym import NONE
 
 Row = tuple[Any, ...]
 
@@ -49,20 +50,20 @@ REJECT_SCALARS = (
     "logged_micros", "epoch", "host", "instance", "agent", "stage", "reply_code", "dsn", "sender_kind", "category",
 )  # fmt: skip
 
-NONE = bytes(16)  # stands where there is no pseudonym
-
 # header columns that a link's child takes where it has none of its own
 INHERITED = (MESSAGE_ID, RESENT_ID, DATE, SUBJECT, REPLY_ID, REFERENCE, LIST, FROM, TO, CC, BCC, SCORE, HEADERS, CUT)
 
 
-def shown(user: bytes, domain: bytes | None) -> str:
-    """Return an address's pseudonym as the views show it: 32hex@32hex, or 32hex for a bare user."""
-    return f"{user.hex()}@{domain.hex()}" if domain else user.hex()
+def shown(user: bytes, domain: bytes) -> str:
+    """Return an address's pseudonym as the views show it: 32hex@32hex, 32hex for a bare user, "" for nobody."""
+    if domain != NONE:
+        return f"{user.hex()}@{domain.hex()}"
+    return "" if user == NONE else user.hex()
 
 
 def listed(parties: set[tuple[bytes, bytes]] | None) -> str:
     """Return a header's addresses as the views show them: sorted, space-separated, "" where it has none."""
-    return " ".join(sorted([shown(*party) for party in parties if party[0]])) if parties else ""
+    return " ".join(sorted([shown(*party) for party in parties])).strip() if parties else ""
 
 
 def score_of(own: set[float] | None, filtered: set[float] | None) -> float | str:

@@ -40,13 +40,14 @@ from sink.core.facts import (
 )
 from sink.core.addressbook import NOBODY
 from sink.core.messages import Message, Waiting
-from sink.core.rows import INHERITED, NONE, Row, listed, score_of
+from sink.core.pseudonym import NONE
+from sink.core.rows import INHERITED, Row, listed, score_of
 
 SUBMITTED = frozenset({"sasl", "trusted", "pickup", "qmqpd", "bounce"})  # origins that mean: submitted here
 LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of this host
 MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
 MILLION = 1_000_000
-NO_SENDER = ("", b"", b"", b"", b"", 0)
+NO_SENDER = ("", NONE, NONE, NONE, NONE, 0)
 NO_HEADERS = ("", "", "", "")
 NO_PLAIN: tuple[str, ...] = ()
 HEADER_KINDS = frozenset({FROM, TO, CC, BCC, DATE, SUBJECT, SCORE, FILTER_SCORE, HEADERS})
@@ -75,7 +76,7 @@ class Settler:
         folded, facts = message.fold(second, until)
         client = folded.get(CLIENT)
         origin: str | None = None
-        submitter: tuple[bytes, bytes] = (b"", b"")
+        submitter: tuple[bytes, bytes] = (NONE, NONE)
         if client is not None:
             origin, _, *hidden = client[2]
             submitter = (hidden[0], hidden[1])
@@ -90,7 +91,7 @@ class Settler:
             first_seen = first * MILLION + micros
         if PROBE in folded:
             origin, submitted = "verify", None
-        view = View(folded, origin, submitted, submitter, first_seen, b"", False)
+        view = View(folded, origin, submitted, submitter, first_seen, NONE, False)
         link = folded.get(PARENT)
         return view if link is None else self._linked(message.kin, view, link, until, links)
 
@@ -108,7 +109,7 @@ class Settler:
         if parent is not None and links < MOST_LINKS:
             above = self.view(parent, fact[0], until, links + 1)
         # A proxied session is no message and has no queue id.
-        return handed_down(view, above, kind, b"" if kind == PROXY else queue_id)
+        return handed_down(view, above, kind, NONE if kind == PROXY else queue_id)
 
     def is_ours(self, message: Message, next_id: bytes, second: int) -> bool:
         """Tell whether a queue id that a reply named is one of this host's own, alive at that second."""
@@ -134,18 +135,15 @@ class Settler:
         if view.submitted is not None and (recipient is not None or not view.submitted):
             is_outgoing = int(view.submitted and not (local or agent in LOCAL_AGENTS))
         internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(message, next_id, second))
-        message_id, reply = get(MESSAGE_ID), get(REPLY_ID) or get(REFERENCE)
-        original_user, original_domain, _ = original
+        message_id, resent, reply = get(MESSAGE_ID), get(RESENT_ID), get(REPLY_ID) or get(REFERENCE)
         queue_id, parent_id, plain = message.queue_id, view.parent_queue_id, NO_PLAIN
         if self._plain_queue_id:
-            plain = (queue_id.decode("ascii"), next_id.decode("ascii"), parent_id.decode("ascii"))
-            queue_id = next_id = parent_id = b""
+            plain = tuple("" if name == NONE else name.decode("ascii") for name in (queue_id, next_id, parent_id))
+            queue_id = next_id = parent_id = NONE
         halves = b"".join((
-            key, queue_id or NONE, message_id[2] or NONE if message_id else NONE,
-            folded[RESENT_ID][2] if RESENT_ID in folded else NONE, reply[2] if reply else NONE,
-            user or NONE, domain or NONE, user_to or NONE, domain_to or NONE,
-            original_user or NONE, original_domain or NONE, list_user or NONE, list_domain or NONE,
-            view.submitter[0] or NONE, view.submitter[1] or NONE, relay or NONE, next_id or NONE, parent_id or NONE,
+            key, queue_id, message_id[2] if message_id else NONE, resent[2] if resent else NONE,
+            reply[2] if reply else NONE, user, domain, user_to, domain_to, original[0], original[1],
+            list_user, list_domain, *view.submitter, relay, next_id, parent_id,
         ))  # fmt: skip
         is_list: int | str = 1 if from_list else ""
         headers: tuple[object, ...] = NO_HEADERS
@@ -174,7 +172,7 @@ def handed_down(view: View, above: View | None, kind: int, queue_id: bytes) -> V
         if kind == PROXY:
             return view
         return view._replace(
-            origin=None, submitted=None, submitter=(b"", b""), parent_queue_id=queue_id, is_child=kind == FILTER
+            origin=None, submitted=None, submitter=(NONE, NONE), parent_queue_id=queue_id, is_child=kind == FILTER
         )
     folded = dict(view.folded)
     cut_is_own = HEADERS in folded
@@ -195,6 +193,6 @@ def handed_down(view: View, above: View | None, kind: int, queue_id: bytes) -> V
         submitted=above.submitted,
         submitter=above.submitter,
         first_seen=above.first_seen,
-        parent_queue_id=queue_id or view.parent_queue_id,
+        parent_queue_id=view.parent_queue_id if queue_id == NONE else queue_id,
         is_child=kind == FILTER,
     )

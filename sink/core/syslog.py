@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from sink.core.queueid import second_of
 from sink.core.tags import Program, read_tag
 
-# (UTC second, microseconds, host, (program, pid), text)
-Record = tuple[int, int, bytes, tuple[Program, bytes], bytes]
+# (UTC second, microseconds as six digits, host, (program, pid), text)
+Record = tuple[int, bytes, bytes, tuple[Program, bytes], bytes]
 
 MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
 MOST_CACHED = 4096  # seconds, tags: a log of one host repeats few of them at a time
@@ -23,6 +23,7 @@ MONTHS = {
         (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1
     )
 }
+UNUSUAL = (b"m", b"[", b"")  # texts that may be wrapped: "message repeated", Solaris' "[ID", and empty ones
 HALF_A_YEAR = 183 * 86_400
 A_DAY = 86_400
 
@@ -68,6 +69,7 @@ class Reader:
         found: list[Record | None] = []
         add, zones, tags = found.append, self._zones, self._tags
         prefix, zone, second = b"", b"", 0
+        long = max(map(len, lines), default=0) > MOST_LINE
         for line in lines:
             # The common case first: rsyslog's own RFC 3339 stamps, 32 bytes with microseconds and zone.
             try:
@@ -75,20 +77,20 @@ class Reader:
             except ValueError:
                 add(None)
                 continue
-            if not (stamp[:20] == prefix and stamp[26:] == zone):
+            if stamp[:20] != prefix or stamp[26:] != zone:
                 known = zones.get(stamp[26:])
                 at = None if known is None else known.get(stamp[:20])
                 if at is None:
-                    add(self._read_any(line) if len(line) <= MOST_LINE else None)
+                    add(None if long and len(line) > MOST_LINE else self._read_any(line))
                     continue
                 prefix, zone, second = stamp[:20], stamp[26:], at
                 self._near = at
-            if len(line) > MOST_LINE:
-                add(None)
-                continue
-            if text[:15] == b"message repeate" or text[:4] == b"[ID ":
+            if text[:1] in UNUSUAL:
                 text = self._unwrapped(text)
-            add((second, int(stamp[20:26]), host, tags.get(tag) or self._tag(tag), text))
+            if long and len(line) > MOST_LINE:
+                add(None)
+            else:
+                add((second, stamp[20:26], host, tags.get(tag) or self._tag(tag), text))
         return found
 
     def _tag(self, tag: bytes) -> tuple[Program, bytes]:
@@ -110,7 +112,7 @@ class Reader:
     def _read_any(self, line: bytes) -> Record | None:
         known = self._plain.get(line[:16])
         if known is not None:
-            return self._rest(known, 0, line[16:])
+            return self._rest(known, b"000000", line[16:])
         priority = _PRI.match(line)
         if priority:
             line = line[priority.end() :]
@@ -131,7 +133,7 @@ class Reader:
             return None if second is None else self._rest(second, _micros(stamp[7]), line[stamp.end() :])
         return None
 
-    def _rest(self, second: int, micros: int, rest: bytes) -> Record | None:
+    def _rest(self, second: int, micros: bytes, rest: bytes) -> Record | None:
         try:
             host, tag, text = rest.split(b" ", 2)
         except ValueError:
@@ -157,7 +159,7 @@ class Reader:
         self._near = found[0]
         return found[0], found[1], host, named, self._unwrapped(text)
 
-    def _iso(self, match: re.Match[bytes]) -> tuple[int, int] | None:
+    def _iso(self, match: re.Match[bytes]) -> tuple[int, bytes] | None:
         zone_name = match[8] or b""
         zone = self._zone if not zone_name else _offset(zone_name)
         second = _second(zone, *(int(part) for part in match.group(1, 2, 3, 4, 5, 6)))
@@ -225,8 +227,8 @@ class Reader:
         return None
 
 
-def _micros(fraction: bytes | None) -> int:
-    return int(fraction[:6].ljust(6, b"0")) if fraction else 0
+def _micros(fraction: bytes | None) -> bytes:
+    return fraction[:6].ljust(6, b"0") if fraction else b"000000"
 
 
 def _offset(zone: bytes) -> tzinfo:

@@ -187,7 +187,7 @@ def _first(reader: Reader, lines: list[bytes]) -> tuple[int, int] | None:
     for line in lines:
         record = reader.read(line)
         if record is not None:
-            return record[0], record[1]
+            return record[0], int(record[1])
     return None
 
 

@@ -27,6 +27,7 @@ class Watched(Pipeline):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.seen: list[str] = []
+        self.watched = True
 
     def apply(self, *given: Any) -> None:
         """Note the event, then take it as ever."""
