@@ -44,7 +44,8 @@ LINE, WRONG, PASS = "line", "? ", "~ "
 
 _COLUMN = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
 _HEADER = re.compile(
-    rb"(?:<\d+>)?(?:(?P<iso>\d{4}-\d\d-\d\dT\S+)|(?P<plain>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)) (?P<rest>\S+ \S+: .*)",
+    rb"(?:<\d+>)?(?:(?P<iso>\d{4}-\d\d-\d\dT\S+)|(?P<plain>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)) "
+    rb"(?P<rest>\S+ \S+: .*)",
     re.DOTALL,
 )
 
