@@ -306,10 +306,10 @@ def reformatted(story: Story, form: str) -> list[str] | None:
         if form == "rfc 5424":
             host, tag, words = header["rest"].split(b" ", 2)
             name, _, pid = tag.rstrip(b":").partition(b"[")
-            stamp = b"<22>1 " + stamp_iso(record[0], record[1])
+            stamp = b"<22>1 " + stamp_iso(record[0], int(record[1]))
             player.feed(b" ".join((stamp, host, name, pid.rstrip(b"]") or b"-", b"-", b"-", b" " + words)))
         else:
-            player.feed(FORMATS[form](record[0], record[1]) + b" " + header["rest"])
+            player.feed(FORMATS[form](record[0], int(record[1])) + b" " + header["rest"])
     return player.end()
 
 

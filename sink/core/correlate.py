@@ -287,6 +287,7 @@ class Correlator:
         """Take up an open message that an earlier run left."""
         host = self.host(message.host)
         self.messages[message.token] = host.messages[message.queue_id] = message
+        message.kin = host.messages
         for second in {waiting[0] for waiting in message.waiting}:
             host.slots.setdefault(second, []).append(message)
             host.ripe = min(host.ripe, second + HOLD)
