@@ -1,20 +1,14 @@
-"""The house keeps its rules: arrows point one way, rooms are small, docs are true, no real name is in."""
+"""The house keeps its rules: arrows point one way, rooms are small, no real name is in."""
 
 from __future__ import annotations
 
-import argparse
 import ast
-import importlib
 import re
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from sink import cli
-from tests.judges.program import Program
 
 TOP = Path(__file__).parents[2]
 FILES = sorted(
@@ -23,8 +17,6 @@ FILES = sorted(
     ).stdout.split("\0") if name and (TOP / name).is_file()
 )
 MODULES = [path for path in FILES if path.parts[0] == "sink" and path.suffix == ".py"]
-DOCS = [path for path in FILES if path.suffix == ".md"]
-MANUAL = [TOP / name for name in ("README.md", "ARCHITECTURE.md")]
 
 # A room, and what it may import of the house besides itself. What is not named here may not be there.
 BASE = {"fault", "config", "rootonly", "yamlfile"}
@@ -137,85 +129,3 @@ def test_stories_name_nobody(path: Path) -> None:
     domains = {domain.lower() for domain in DOMAIN.findall(text)}
     assert {name for name in domains if not EXAMPLE.search(name)} == set()
     assert {ip for ip in ADDRESS.findall(text) if not FOR_DOCS.fullmatch(ip)} == set()
-
-
-# Docs
-
-def manual() -> str:
-    return "\n".join(path.read_text() for path in MANUAL)
-
-
-Named = tuple[str, argparse.ArgumentParser]
-
-
-def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[Named]:
-    yield above.strip(), parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, child in action.choices.items():
-                yield from commands(child, f"{above} {name}")
-
-
-COMMANDS = [name for name, _ in commands(cli.parser()) if name]
-ACTIONS = [f"{name} {word}" for name, parser in commands(cli.parser())
-           for action in parser._actions if not action.option_strings and name
-           for word in (action.choices or ())]
-OPTIONS = sorted({option for _, parser in commands(cli.parser()) for action in parser._actions
-                  for option in action.option_strings if option.startswith("--")} - {"--help"})
-
-
-@pytest.mark.parametrize("words", [*COMMANDS, *ACTIONS, *OPTIONS])
-def test_each_command_and_option_is_in_the_manual(words: str) -> None:
-    last = words.rpartition(" ")[2]
-    assert re.search(rf"(?<![\w-]){re.escape(last)}(?![\w-])", manual())
-
-
-def columns() -> Iterator[tuple[str, str]]:
-    store = sqlite3.connect(":memory:")
-    for path in sorted((TOP / "sql/sqlite").glob("[0-9]*.sql")):
-        store.executescript(path.read_text())
-    for view in ("delivery_text", "reject_text"):
-        yield from ((view, row[0]) for row in store.execute(f"SELECT * FROM {view}").description)
-    store.close()
-
-
-@pytest.mark.parametrize(("view", "column"), [*columns()])
-def test_each_column_is_in_the_manual(view: str, column: str) -> None:
-    assert f"`{column}`" in manual()
-    assert view in manual()
-
-
-def test_each_counter_of_an_import_is_in_the_manual(tmp_path: Path) -> None:
-    counters = Program(tmp_path / "postsink").make_keys().import_files(TOP / "demo/mail.log")
-    assert [name for name in counters if f"`{name}`" not in manual()] == []
-
-
-def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*## ", (TOP / "Makefile").read_text(), re.M))
-
-
-@pytest.mark.parametrize("path", DOCS, ids=str)
-def test_what_a_document_points_to_is_there(path: Path) -> None:
-    text = (TOP / path).read_text()
-    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets()
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    assert [link for link in links if link and not (TOP / path.parent / link).exists()] == []
-    for module in re.findall(r"`(sink/[\w/]+(?:\.py)?/?)`", text):
-        assert (TOP / module).exists(), module
-
-
-def test_each_target_is_in_the_manual() -> None:
-    assert [name for name in targets() - {"help"} if f"make {name}" not in manual()] == []
-
-
-def test_the_changelog_has_its_form() -> None:
-    text = (TOP / "CHANGELOG.md").read_text()
-    assert re.search(r"^## \[Unreleased\]$", text, re.M)
-    kinds = set(re.findall(r"^### (.*)$", text, re.M))
-    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
-
-
-def test_the_command_is_where_the_package_says() -> None:
-    text = (TOP / "pyproject.toml").read_text()
-    module, _, name = re.findall(r'^postsink = "(.*)"$', text, re.M)[0].partition(":")
-    assert callable(getattr(importlib.import_module(module), name))
