@@ -27,7 +27,7 @@ MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail gi
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 NEVER = 1 << 62
 RETRY_FACTS = 2  # SENDER and ACTIVE
-MOST_RECENT = 20_000  # queue ids whose message is found without a token, clear text in RAM only
+MOST_RECENT = 5_000  # queue ids whose message is found without a token, clear text in RAM only
 
 
 class Host:
@@ -245,7 +245,10 @@ class Correlator:
                 host.ripe = min(host.ripe, second + HOLD)
             else:
                 slot.append(message)
-        waiting.append((second, micros, key, instance, agent, attempt))
+        if waiting:
+            waiting.append((second, micros, key, instance, agent, attempt))
+        else:
+            message.waiting = [(second, micros, key, instance, agent, attempt)]
         if host.clock >= second + HOLD:
             self._release(host, [second])
 
@@ -255,7 +258,7 @@ class Correlator:
         if queue_id == parent.queue_id:
             return
         if queue_id not in parent.children:
-            parent.children.append(queue_id)
+            parent.children = (*parent.children, queue_id)
         fact = (second, PARENT, (kind, parent.queue_id), micros)
         child = host.messages.get(queue_id)
         if child is None:
@@ -279,7 +282,7 @@ class Correlator:
         """Note at the parent, which a child's own line names, that a child hangs on it."""
         parent = host.messages.get(queue_id)
         if parent is not None and child.queue_id not in parent.children:
-            parent.children.append(child.queue_id)
+            parent.children = (*parent.children, child.queue_id)
             if self.changed is not None:
                 self.changed[parent.token] = parent
 
@@ -341,7 +344,7 @@ class Correlator:
     def _forget(self, host: Host, message: Message, why: str) -> None:
         # The cache by queue id may go on knowing it for a while: leave it light.
         message.gone = True
-        message.facts, message.children, message.kin = [], [], {}
+        message.facts, message.children, message.kin = [], (), {}
         del self.messages[message.token]
         host.messages.pop(message.queue_id, None)
         self._counts["forgotten_" + why] += 1

@@ -41,7 +41,7 @@ class Message:
         self.epoch = epoch
         self.facts: list[Fact] = []
         self.waiting: list[Waiting] = []
-        self.children: list[bytes] = []  # queue ids that it was handed to, or that name it
+        self.children: tuple[bytes, ...] = ()  # queue ids that it was handed to, or that name it
         self.kin: dict[bytes, Message] = {}  # the open messages of its host, by queue id
         self.first = second  # least and greatest second of its own lines
         self.last = second

@@ -175,7 +175,9 @@ class Pipeline:
             message = self._correlator.message(host, token, hidden, epoch.number, second)
             message.handlers = parser.handlers
         if len(host.recent) >= MOST_RECENT:
-            host.recent.clear()
+            host.recent = {known: found for known, found in host.recent.items() if not found.gone}
+            if len(host.recent) >= MOST_RECENT // 2:
+                host.recent.clear()
         host.recent[queue_id] = message
         return message
 

@@ -62,7 +62,7 @@ def decode_message(token: bytes, text: bytes) -> Message:
         setattr(message, name, value)
     message.facts = [_tuples(fact) for fact in facts]
     message.waiting = [_tuples(attempt) for attempt in waiting]
-    message.children = list(children)
+    message.children = tuple(children)
     message.retry = -1
     return message
 

@@ -6,6 +6,7 @@ the beginning, and what is there already changes nothing (law 6). With a stream'
 last import of that name ended: open messages are written with its last rows, in one transaction.
 """
 
+import gc
 import json
 import sys
 from collections import Counter
@@ -84,6 +85,8 @@ class Import:
 
 def run(config: Config, options: Options) -> int:
     """Import files; return the exit status."""
+    # Nothing here makes cycles, and looking for them costs a tenth of the time.
+    gc.disable()
     if list(options.files).count(STDIN) > 1:
         raise Fault(USAGE, "standard input is named twice; name it once")
     keys = open_keyring(config)
