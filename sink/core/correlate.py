@@ -33,7 +33,7 @@ MOST_RECENT = 5_000  # queue ids whose message is found without a token, clear t
 class Host:
     """One host's log clock, and what waits for it."""
 
-    __slots__ = ("clock", "dues", "heap", "heard", "messages", "name", "named", "names", "read", "recent", "ripe", "slots", "strays", "text")
+    __slots__ = ("clock", "dues", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe", "slots", "strays", "text")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -47,7 +47,6 @@ class Host:
         self.ripe = NEVER  # log clock at which the first of them may leave
         self.messages: dict[bytes, Message] = {}  # by queue id
         self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen
-        self.names: dict[int, list[bytes]] = {}  # these queue ids by the second of their link
         self.heard: float | None = None  # wall clock at which the log clock stood still
         self.read = -1  # where it stood then
 
@@ -264,11 +263,6 @@ class Correlator:
         if child is None:
             # Most of these ids are a remote server's own: kept apart, and forgotten soon.
             host.named[queue_id] = fact
-            slot = host.names.get(second)
-            if slot is None:
-                host.names[second] = [queue_id]
-            else:
-                slot.append(queue_id)
             if self.changed is not None:
                 self.changed[b"link:" + host.name + b":" + queue_id] = None
             return
@@ -299,15 +293,19 @@ class Correlator:
     def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
         """Take up a link to a queue id of which no line was seen."""
         host.named[queue_id] = fact
-        host.names.setdefault(fact[0], []).append(queue_id)
 
     def _unname(self, host: Host, before: int) -> None:
         """Forget links to queue ids of which no line came in time."""
-        for at in [at for at in host.names if at < before]:
-            for queue_id in host.names.pop(at):
-                if host.named.pop(queue_id, None) is not None:
-                    self._counts["forgotten_named_only"] += 1
-                    self._drop(b"link:" + host.name + b":" + queue_id)
+        old = []
+        for queue_id, fact in host.named.items():  # the oldest stand first
+            if fact[0] >= before:
+                break
+            old.append(queue_id)
+        for queue_id in old:
+            del host.named[queue_id]
+            if self.changed is not None:
+                self._drop(b"link:" + host.name + b":" + queue_id)
+        self._counts["forgotten_named_only"] += len(old)
 
     def _drop(self, token: bytes) -> None:
         if self.changed is not None:

@@ -7,6 +7,7 @@ Each pattern names the Postfix source that prints the line.
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from sink.core import values
 from sink.core.addressbook import NOBODY, AddressBook, Party, SenderFact
@@ -31,7 +32,7 @@ from sink.core.facts import (
 from sink.core.grammar import PRESENCE
 from sink.core.headers import ADDRESS, Facts, HeaderReader
 from sink.core.pseudonym import NONE, Pseudonyms
-from sink.core.queueid import is_queue_id
+from sink.core.queueid import LEAST, MOST, is_queue_id
 from sink.core.reasons import Classifier
 from sink.core.refusals import Refusal, RefusalReader
 from sink.core.relays import LOOPBACK, Networks, Relays, plain_address
@@ -54,7 +55,7 @@ STATUSES = {  # bounce_append(), defer_append(), verify_append(), sent() [src/gl
 PROBES = frozenset({"deliverable", "undeliverable", "undeliverable-but-not-cached"})
 DELIVERED = frozenset({"sent", "deliverable"})
 CODES = {b"%d" % code: code for code in range(200, 600)}  # reply codes
-MOST_DSNS = 1_000
+MOST_NUMBERS = 4_096
 SESSION = b"NOQUEUE/"  # what stands for a queue id where smtpd proxies and has none
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
@@ -68,6 +69,7 @@ PLAIN_FIELDS = 6  # to, relay, delay, delays, dsn, status
 _RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+))(?:, orig_to=(?:" + ADDRESS + rb"|([^<, ][^, ]*+)))?,? ", re.DOTALL)
 _STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
 _DELAYS = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?(?:/(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?){3}")
+_DELAY = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
 _DSN = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}")
 _SAID = re.compile(rb"\((?:host [^ ]*+ (?:said|refused to talk to me): )?([245]\d\d)[ -]")
 # qmgr_active_feed(), qmgr_message_... [src/qmgr/qmgr_active.c, qmgr_message.c]
@@ -110,7 +112,7 @@ class Parser:
 
     def __init__(self, pseudonyms: Pseudonyms, rules: Rules) -> None:
         self.pseudonyms = pseudonyms
-        self._dsns: dict[bytes, str] = {}
+        self._numbers: dict[bytes | None, Any] = {}
         self._trusted = Networks(rules.trusted_networks)
         self.book = AddressBook(pseudonyms, rules)
         self._relays = Relays(pseudonyms.relay, rules)
@@ -193,9 +195,11 @@ class Parser:
         status = STATUSES.get(word)
         if status is None:
             return None
-        enhanced = self._dsns.get(dsn) if dsn else ""
-        if enhanced is None:
-            enhanced = self._new_dsn(dsn or b"")
+        # Their vocabularies are small: two digits of a delay, a hundred codes.
+        numbers = self._numbers
+        seconds, parts, enhanced = numbers.get(delay), numbers.get(delays), numbers.get(dsn)
+        if seconds is None or parts is None or enhanced is None:
+            seconds, parts, enhanced = self._number(delay), self._number(delays), self._number(dsn)
         relay_name, relay_kind = self._relays.relay(relay)
         reason = "" if status in DELIVERED else self._reasons.classify(said, dsn or b"")
         link, next_id = 0, NONE
@@ -204,7 +208,7 @@ class Parser:
         if at > 0:
             following = said[at + 6 :].rstrip(b")")
             before = said[at - 7 : at]
-            if before.endswith((b" queu", b"forward")) and is_queue_id(following):
+            if before.endswith((b" queu", b"forward")) and LEAST <= len(following) <= MOST and following.isalnum():
                 link = FORWARD if before.endswith(b"d") else FILTER
                 next_id = self.pseudonyms.queue_id(following)
         party = self.book.party
@@ -212,8 +216,8 @@ class Parser:
             party(to),
             NOBODY if original is None else party(original),
             status,
-            float(delay) if delay and delay.replace(b".", b"", 1).isdigit() else "",
-            delays.decode("ascii") if delays and _DELAYS.fullmatch(delays) else "",
+            seconds,
+            parts,
             enhanced,
             CODES.get(code, ""),
             reason,
@@ -225,13 +229,16 @@ class Parser:
         facts: Facts = ((PROBE, 1),) if status in PROBES else ()
         return facts, attempt, None, (link, next_id) if link else None
 
-    def _new_dsn(self, dsn: bytes) -> str:
-        """Return an enhanced code as text, "" where it is none; there are few, so they are remembered."""
-        if not _DSN.fullmatch(dsn):
-            return ""
-        if len(self._dsns) >= MOST_DSNS:
-            self._dsns.clear()
-        found = self._dsns[dsn] = dsn.decode("ascii")
+    def _number(self, field: bytes | None) -> Any:
+        """Return a delay as seconds, delays a/b/c/d and an enhanced code as text; "" for what is none of them."""
+        if len(self._numbers) >= MOST_NUMBERS:
+            self._numbers.clear()
+        found: float | str = ""
+        if field and (_DELAYS.fullmatch(field) or _DSN.fullmatch(field)):
+            found = field.decode("ascii")
+        elif field and _DELAY.fullmatch(field):
+            found = float(field)
+        self._numbers[field] = found
         return found
 
     def sender(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:

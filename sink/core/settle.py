@@ -78,8 +78,8 @@ class Settler:
         origin: str | None = None
         submitter: tuple[bytes, bytes] = (NONE, NONE)
         if client is not None:
-            origin, _, *hidden = client[2]
-            submitter = (hidden[0], hidden[1])
+            value = client[2]
+            origin, submitter = value[0], value[2:]
         elif UID in folded:
             origin = "pickup"
         submitted = None if origin is None else origin in SUBMITTED
