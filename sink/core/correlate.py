@@ -8,10 +8,10 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 from collections import Counter
 from heapq import heappop, heappush
 
+from sink.core.deliveries import Attempt, Event, Link
 from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
-from sink.core.messages import MARKS, Message
 from sink.core.headers import Facts
-from sink.core.parse import Attempt, Event, Link
+from sink.core.messages import MARKS, Message
 from sink.core.rows import Row
 from sink.core.rules import Rules
 from sink.core.settle import Settler
@@ -33,7 +33,10 @@ MOST_RECENT = 5_000  # queue ids whose message is found without a token, clear t
 class Host:
     """One host's log clock, and what waits for it."""
 
-    __slots__ = ("clock", "dues", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe", "slots", "strays", "text")
+    __slots__ = (
+        "clock", "dues", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe", "slots", "strays",
+        "text",
+    )  # fmt: skip
 
     def __init__(self, name: bytes) -> None:
         self.name = name

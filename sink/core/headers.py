@@ -81,6 +81,14 @@ class HeaderReader:
         match = _NAME.fullmatch(split[0])
         return (match[1].lower(), match[2], len(split[0]) >= SHOWN) if match else None
 
+    def _last_reference(self, value: bytes, cut: bool) -> bytes | None:
+        """Return the last whole id of References; our tables keep the first and the last part of a long one."""
+        for _, closing in self._marks:
+            head, middle, tail = value.rpartition(closing + b" ")
+            if middle:
+                return values.last_reference(tail, cut=True) or values.last_reference(head, cut=True)
+        return values.last_reference(value, cut)
+
     def _marked(self, text: bytes) -> tuple[bytes, bytes, bool] | None:
         best, opening, closing = len(text), b"", b""
         for opens, closes in self._marks:
@@ -124,7 +132,7 @@ class HeaderReader:
             answered = values.reply_id(value)
             found = [] if answered is None else [(REPLY_ID, self._message_id(answered))]
         elif name == b"references":
-            last = values.last_reference(value, cut)
+            last = self._last_reference(value, cut)
             found = [] if last is None else [(REFERENCE, self._message_id(last))]
         elif values.is_list_header(name, value):
             found = [(LIST, 1)]

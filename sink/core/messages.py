@@ -30,7 +30,8 @@ class Message:
     """One open queue id on one host, with all messages that bore it lately."""
 
     __slots__ = (
-        "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers", "headers", "host", "kin", "last",
+        "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "handlers",
+        "headers", "host", "kin", "last",
         "limit", "opened", "plain", "queue_id", "retry", "token", "waiting",
     )  # fmt: skip
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
 from sink.core.correlate import MOST_RECENT, Correlator, Host
+from sink.core.deliveries import Event
 from sink.core.grammar import PRESENCE
 from sink.core.messages import Message
-from sink.core.parse import BAD_SYNTAX, SESSION, Event, Parser
+from sink.core.parse import BAD_SYNTAX, SESSION, Parser
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
 from sink.core.rows import SENDER_KIND, Row
@@ -21,7 +22,6 @@ from sink.core.settle import NO_SENDER
 from sink.core.state import decode_host, decode_link, decode_message, encode_host, encode_link, encode_message
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
-
 
 NOWHERE = Host(b"")
 
@@ -52,7 +52,7 @@ class Pipeline:
     """Turns syslog lines of one stream into rows.
 
     counts: lines, postfix_lines, delivery_lines, expired_lines, rejects, rejects_not_kept, ignored, not_understood,
-    not_syslog, not_postfix, too_long, without_sender, without_daemon, epoch_destroyed, repeated, forgotten_*;
+    not_syslog, too_long, without_sender, without_daemon, epoch_destroyed, forgotten_*;
     and "not_understood:DAEMON" for each daemon.
     """
 
@@ -98,22 +98,15 @@ class Pipeline:
             if not program.postfix:
                 strange += 1
                 continue
-            if program.daemon is None:
-                nameless += 1
+            nameless += program.daemon is None
             if named != name:
                 name, host = named, hosts.get(named) or correlator.host(named)
             if second != host.clock or host.strays:
                 correlator.hear(host, second)
             at = text.find(b": ", 5, 22)
-            if at < 0:
-                if text.partition(b" ")[0] in program.ignored:
-                    ignored += 1
-                else:
-                    self._not_understood(program)
-                continue
-            message = host.recent.get(text[:at])
+            message = host.recent.get(text[:at]) if at > 0 else None
             if message is None or message.gone:
-                if not self._take_first(host, second, int(micros), program, pid, text, at):
+                if at < 0 or not self._take_first(host, second, int(micros), program, pid, text, at):
                     if text.partition(b" ")[0] in program.ignored:
                         ignored += 1
                     else:
@@ -219,8 +212,8 @@ class Pipeline:
         halves = b"".join((key, user, domain, user_to, domain_to))
         self._rejects.append(
             (
-                second, halves, micros, epoch.number, host.text, program.instance, program.daemon or "", stage, code or "",
-                dsn or "", kind, category,
+                second, halves, micros, epoch.number, host.text, program.instance, program.daemon or "", stage,
+                code or "", dsn or "", kind, category,
             )
         )  # fmt: skip
 

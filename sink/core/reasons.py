@@ -100,6 +100,12 @@ _BY_DSN = {
     b"7.20": "auth", b"7.23": "auth", b"7.24": "auth", b"7.26": "auth", b"7.27": "policy",
 }  # fmt: skip
 
+# RFC 5321 4.2.3, where there is neither a known wording nor an enhanced code
+_BY_CODE = {
+    421: "connection", 452: "over_quota", 552: "over_quota", 500: "syntax", 501: "syntax", 502: "syntax", 503: "syntax",
+    504: "syntax", 553: "syntax", 530: "auth", 534: "auth", 535: "auth",
+}  # fmt: skip
+
 MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about this length
 MOST_CACHED = 8_192  # texts, in RAM only: a message that is put off says the same at each retry
 
@@ -119,19 +125,19 @@ class Classifier:
 
     def __init__(self, rules: Rules) -> None:
         self._own = rules.reject_patterns
-        self._cache: dict[tuple[bytes, bytes], str] = {}
+        self._cache: dict[tuple[bytes, bytes, int | str], str] = {}
 
-    def classify(self, text: bytes, dsn: bytes) -> str:
+    def classify(self, text: bytes, dsn: bytes, code: int | str) -> str:
         """Return the class of a refusal's or failure's wording: one of CATEGORIES, "other" where nothing fits."""
-        key = (text, dsn)
+        key = (text, dsn, code)
         found = self._cache.get(key)
         if found is None:
             if len(self._cache) >= MOST_CACHED:
                 self._cache.clear()
-            found = self._cache[key] = self._classify(text[:MOST_TEXT].lower(), dsn)
+            found = self._cache[key] = self._classify(text[:MOST_TEXT].lower(), dsn, code)
         return found
 
-    def _classify(self, low: bytes, dsn: bytes) -> str:
+    def _classify(self, low: bytes, dsn: bytes, code: int | str) -> str:
         for part, category in self._own:
             if part in low:
                 return category
@@ -146,4 +152,6 @@ class Classifier:
         found = _BY_DSN.get(dsn[2:])
         if found and not (found in ("policy", "unknown_user") and dsn[:1] == b"4"):  # "try again" more than why
             return found
-        return "temporary" if dsn[:1] == b"4" else "other"
+        if not dsn and code in _BY_CODE:
+            return _BY_CODE[int(code)]
+        return "temporary" if dsn[:1] == b"4" or str(code)[:1] == "4" else "other"

@@ -53,7 +53,7 @@ class RefusalReader:
         split = split_trailer(text)
         _, _, sender, recipient, said = split or (b"", b"", None, None, b"")
         code, dsn, wording = _reply(said)
-        category = self._reasons.classify(wording, dsn)
+        category = self._reasons.classify(wording, dsn, code or "")
         return (
             stage,
             code,
@@ -73,7 +73,7 @@ class RefusalReader:
             wording = wording[: tail.start()]
             sender = None if tail[1] is None else self._book.sender(tail[1])
             recipient = None if tail[2] is None else self._book.party(tail[2])
-        category = self._reasons.classify(wording, dsn)
+        category = self._reasons.classify(wording, dsn, code or "")
         return stage, code, dsn.decode("ascii") or None, sender, recipient, category
 
 

@@ -6,6 +6,7 @@ what a child takes is DESIGN's table "Links and inheritance".
 
 from typing import NamedTuple
 
+from sink.core.addressbook import NOBODY
 from sink.core.facts import (
     ACTIVE,
     ARRIVALS,
@@ -36,9 +37,9 @@ from sink.core.facts import (
     SUBJECT,
     TO,
     UID,
+    Fact,
     Folded,
 )
-from sink.core.addressbook import NOBODY
 from sink.core.messages import Message, Waiting
 from sink.core.pseudonym import NONE
 from sink.core.rows import INHERITED, Row, listed, score_of
@@ -96,7 +97,7 @@ class Settler:
         return view if link is None else self._linked(message.kin, view, link, until, links)
 
     def _linked(
-        self, kin: dict[bytes, Message], view: View, fact: tuple[int, int, tuple[int, bytes], int], until: int, links: int
+        self, kin: dict[bytes, Message], view: View, fact: Fact, until: int, links: int
     ) -> View:
         kind, queue_id = fact[2]
         if kind == NOTIFICATION:
@@ -134,7 +135,9 @@ class Settler:
         is_outgoing: int | str = ""
         if view.submitted is not None and (recipient is not None or not view.submitted):
             is_outgoing = int(view.submitted and not (local or agent in LOCAL_AGENTS))
-        internal = link == FORWARD or relay_kind == "internal" or (link == FILTER and self.is_ours(message, next_id, second))
+        internal = link == FORWARD or relay_kind == "internal"
+        if link == FILTER and not internal:
+            internal = self.is_ours(message, next_id, second)
         message_id, resent, reply = get(MESSAGE_ID), get(RESENT_ID), get(REPLY_ID) or get(REFERENCE)
         queue_id, parent_id, plain = message.queue_id, view.parent_queue_id, NO_PLAIN
         if self._plain_queue_id:

@@ -241,7 +241,7 @@ def _offset(zone: bytes) -> tzinfo:
 def _second(zone: tzinfo, year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
     """Return the UTC second; of an hour that comes twice the first (the key depends on the line alone)."""
     try:
-        leap = second == 60  # noqa: PLR2004 - a leap second counts as the one before
+        leap = second == 60
         return int(datetime(year, month, day, hour, minute, second - leap, tzinfo=zone).timestamp())
     except (ValueError, OverflowError):
         return None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sink.core import facts
-from sink.core.parse import Event
+from sink.core.deliveries import Event
 from sink.core.pipeline import Pipeline
 
 _KINDS = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sink import cli, config, fault
-from sink.core.parse import STATUSES
+from sink.core.deliveries import STATUSES
 from sink.stores import schema
 from tests.judges.program import Program
 
