@@ -215,7 +215,8 @@ class Correlator:
     def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
         """Take an event's facts and link into its message."""
         facts, attempt, _, link = event
-        self.learn(host, message, second, micros, facts)
+        if facts or second != message.last or micros < message.first_micros or self.changed is not None:
+            self.learn(host, message, second, micros, facts)
         if attempt is not None and not message.arrived and attempt[3] != "":
             message.facts.append((second, ARRIVED, second - round(float(attempt[3])), 0))
         if link is not None:

@@ -42,6 +42,7 @@ BCC = 35  # (user, domain)
 SCORE = 36  # spam score logged by our own milter
 FILTER_SCORE = 37  # spam score in a header, to be believed behind a content filter only
 FIRST_MANY = FROM
+MANY = frozenset({FROM, TO, CC, BCC, SCORE, FILTER_SCORE})
 
 # links, in PARENT's value
 FILTER = 1  # "queued as" to a queue of ours, orig_queue_id=
@@ -97,20 +98,12 @@ def lives(facts: Iterable[Fact]) -> list[tuple[int, list[Fact]]]:
 
 def fold(facts: Iterable[Fact], until: int) -> Folded:
     """Merge facts of one message up to a second: {kind: least fact, or set of values}."""
-    folded: Folded = {}
-    get = folded.get
-    for fact in facts:
-        if fact[0] > until:
-            continue
-        kind = fact[1]
-        known = get(kind)
-        if kind >= FIRST_MANY:
-            if known is None:
-                folded[kind] = {fact[2]}
-            else:
-                known.add(fact[2])
-        elif known is None or fact < known:
-            folded[kind] = fact
+    ordered = sorted(facts, reverse=True)
+    if ordered and ordered[0][0] > until:
+        ordered = [fact for fact in ordered if fact[0] <= until]
+    folded: Folded = {fact[1]: fact for fact in ordered}  # the least comes last and stays
+    for kind in MANY & folded.keys():
+        folded[kind] = {fact[2] for fact in ordered if fact[1] == kind}
     return folded
 
 

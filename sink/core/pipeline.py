@@ -95,10 +95,12 @@ class Pipeline:
                 unread += 1
                 continue
             second, micros, named, (program, pid), text = record
-            if not program.postfix:
+            _, daemon, postfix, words = program
+            if not postfix:
                 strange += 1
                 continue
-            nameless += program.daemon is None
+            if daemon is None:
+                nameless += 1
             if named != name:
                 name, host = named, hosts.get(named) or correlator.host(named)
             if second != host.clock or host.strays:
@@ -107,15 +109,15 @@ class Pipeline:
             message = host.recent.get(text[:at]) if at > 0 else None
             if message is None or message.gone:
                 if at < 0 or not self._take_first(host, second, int(micros), program, pid, text, at):
-                    if text.partition(b" ")[0] in program.ignored:
+                    if text.partition(b" ")[0] in words:
                         ignored += 1
                     else:
                         self._not_understood(program)
                 continue
             handler = message.handlers.get(text[at + 2 : at + 6])
-            event = None if handler is None else handler(name, program.daemon, text[at + 2 :])
+            event = None if handler is None else handler(name, daemon, text[at + 2 :])
             if event is None:
-                event = self._parsers[message.epoch].parse_rest(name, program.daemon, text[at + 2 :])
+                event = self._parsers[message.epoch].parse_rest(name, daemon, text[at + 2 :])
             if event is None:
                 self._not_understood(program)
             elif event[1] is event[2] is event[3] and not self.watched:

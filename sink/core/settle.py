@@ -51,7 +51,6 @@ MILLION = 1_000_000
 NO_SENDER = ("", NONE, NONE, NONE, NONE, 0)
 NO_HEADERS = ("", "", "", "")
 NO_PLAIN: tuple[str, ...] = ()
-HEADER_KINDS = frozenset({FROM, TO, CC, BCC, DATE, SUBJECT, SCORE, FILTER_SCORE, HEADERS})
 
 
 class View(NamedTuple):
@@ -151,7 +150,7 @@ class Settler:
         is_list: int | str = 1 if from_list else ""
         headers: tuple[object, ...] = NO_HEADERS
         date = cut = subject = score = ""
-        if folded.keys() & HEADER_KINDS:
+        if HEADERS in folded or SCORE in folded or FILTER_SCORE in folded:
             headers = (listed(get(FROM)), listed(get(TO)), listed(get(CC)), listed(get(BCC)))
             date, subject = (folded[kind][2] if kind in folded else "" for kind in (DATE, SUBJECT))
             score = score_of(get(SCORE), get(FILTER_SCORE) if view.is_child else None)  # type: ignore[assignment]

@@ -148,7 +148,8 @@ class SqliteStore:
             connection.executemany(self._rejects, sorted(batch.rejects))
             after = connection.total_changes
             again = self._statement(batch.again).replace("OR IGNORE", "OR REPLACE", 1)
-            connection.executemany(again, batch.again)
+            # Of two lines alike the least stays, here as above.
+            connection.executemany(again, sorted(batch.again, reverse=True))
             if stream is not None:
                 connection.executemany(
                     "DELETE FROM open_message WHERE stream = ? AND token = ?", [(stream, t) for t in batch.drops]
