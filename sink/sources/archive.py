@@ -106,7 +106,8 @@ class Archive:
         framer = Framer()
         for chunk in self.chunks():
             yield framer.lines(chunk)
-        yield framer.last()
+        if not self._damaged:  # else it is half a line, which would pass for another one
+            yield framer.last()
 
     def position(self) -> int:
         """Return how many bytes of the file were read, as packed."""

@@ -11,6 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +108,9 @@ def run(config: Config, options: Options) -> int:
             work.finish()
     summary = _summary(pipe, work, list(readers.values()))
     if options.json:
-        print(json.dumps(summary))
+        # That nobody reads it must not hide that a file was damaged.
+        with suppress(BrokenPipeError) if fault is not None else nullcontext():
+            print(json.dumps(summary), flush=True)
     else:
         _tell(summary, [archive.name for archive in archives if archive.is_empty], rules.timezone)
     if fault is not None:
