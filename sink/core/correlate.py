@@ -5,7 +5,7 @@ then is settled with the facts whose second is at most 5 s after its own, and ne
 log time, a clock for each host; only tick() brings wall clock, from outside.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from heapq import heappop, heappush
 
 from sink.core.deliveries import Attempt, Event, Link
@@ -34,8 +34,8 @@ class Host:
     """One host's log clock, and what waits for it."""
 
     __slots__ = (
-        "clock", "dues", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe", "slots", "strays",
-        "text",
+        "born", "clock", "dues", "ending", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe",
+        "slots", "strays", "text",
     )  # fmt: skip
 
     def __init__(self, name: bytes) -> None:
@@ -44,7 +44,11 @@ class Host:
         self.clock = -1
         self.strays: list[int] = []  # seconds of the last lines that were off
         self.slots: dict[int, list[Message]] = {}  # messages with rows of a second that wait
-        self.dues: dict[int, list[Message]] = {}  # messages to look at in a second
+        # Messages to look at in a second: of those that ended and those that are new it comes in order, so that
+        # two queues do; the few that are looked at again go by a heap.
+        self.ending: deque[tuple[int, Message]] = deque()
+        self.born: deque[tuple[int, Message]] = deque()
+        self.dues: dict[int, list[Message]] = {}
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}
         self.ripe = NEVER  # log clock at which the first of them may leave
@@ -105,10 +109,7 @@ class Correlator:
             self._release(host, [at for at in host.slots if at + HOLD <= second])
             host.ripe = min(host.slots, default=NEVER) + HOLD
             self._unname(host, second - LINGER)
-        heap = host.heap
-        while heap and heap[0] <= second:
-            for message in host.dues.pop(heappop(heap)):
-                self._end(host, message, second)
+        self._end_due(host, second)
 
     def tick(self, now: float) -> None:
         """Let wall clock (any seconds that only grow) pass: rows of quiet hosts leave, old messages end."""
@@ -120,10 +121,7 @@ class Correlator:
             if quiet < QUIET:
                 continue
             self._release(host, list(host.slots))
-            heap, clock = host.heap, host.clock + int(quiet)
-            while heap and heap[0] <= clock:
-                for message in host.dues.pop(heappop(heap)):
-                    self._end(host, message, clock)
+            self._end_due(host, host.clock + int(quiet))
 
     def flush(self) -> None:
         """Let every waiting row leave: no line will follow."""
@@ -174,7 +172,7 @@ class Correlator:
                 self._drop(b"link:" + host.name + b":" + queue_id)
         if len(self.messages) > self._rules.most_messages:
             self._evict()
-        self._look_at(host, message, host.clock + UNQUEUED)
+        host.born.append((host.clock + UNQUEUED, message))
         return message
 
     def learn(self, host: Host, message: Message, second: int, micros: int, facts: Facts) -> None:
@@ -194,7 +192,7 @@ class Correlator:
             if kind in MARKS:
                 message.mark(second, kind)
                 if kind == END:
-                    self._look_at(host, message, second + LINGER)
+                    host.ending.append((second + LINGER, message))
             elif kind >= FIRST_HEADER:
                 message.headers += 1
                 if message.headers > MOST_HEADERS:
@@ -318,6 +316,19 @@ class Correlator:
 
     # -- ends
 
+    def _end_due(self, host: Host, clock: int) -> None:
+        """Look at the messages whose time may be over."""
+        for queue in (host.ending, host.born):
+            while queue and queue[0][0] <= clock:
+                message = queue.popleft()[1]
+                if not message.gone:
+                    self._end(host, message, clock)
+        heap = host.heap
+        while heap and heap[0] <= clock:
+            for message in host.dues.pop(heappop(heap)):
+                if not message.gone:
+                    self._end(host, message, clock)
+
     def _look_at(self, host: Host, message: Message, second: int) -> None:
         due = host.dues.get(second)
         if due is None:
@@ -328,8 +339,6 @@ class Correlator:
 
     def _end(self, host: Host, message: Message, clock: int) -> None:
         """Forget a message whose time is over; look again later at one whose time is not."""
-        if message.gone:
-            return
         if message.ended >= 0:
             why, due = "ended", message.ended + LINGER
         elif not message.active:
@@ -338,7 +347,7 @@ class Correlator:
             why, due = "out_of_patience", message.last + self._rules.patience
         if due > clock:
             self._look_at(host, message, due)
-        elif message.waiting or any([child in host.messages for child in message.children]):
+        elif message.waiting or (message.children and any([child in host.messages for child in message.children])):
             self._look_at(host, message, clock + LINGER)
         else:
             self._forget(host, message, why)
