@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -68,10 +69,7 @@ class SqliteStore:
     @classmethod
     def create(cls, path: Path) -> Self:
         """Open the store of a path for writing, and make it where it is missing."""
-        if not path.parent.is_dir():
-            raise Fault(CANTCREATE, f"there is no folder {path.parent}; make it, or set store: in the config")
-        if path.is_dir():
-            raise Fault(CANTCREATE, f"{path} is a folder; set store: to the path of a file")
+        _may_open(path, new=True)
         with _explained(path):
             connection = _connect(path, "rwc")
             if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -90,8 +88,7 @@ class SqliteStore:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open an existing store beside a writer, for reading and short transactions."""
-        if not path.exists():
-            raise Fault(NOINPUT, f"there is no store at {path}; make one with: postsink db init")
+        _may_open(path, new=False)
         with _explained(path):
             connection = _connect(path, "rw")
             _check_version(path, connection)
@@ -230,15 +227,36 @@ class SqliteStore:
         self._connection.execute("COMMIT")
 
 
+def _may_open(path: Path, new: bool) -> None:
+    """Say what keeps a store from being opened, or made where it is new: SQLite itself tells less."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if not new:
+            raise Fault(NOINPUT, f"there is no store at {path}; make one with: postsink db init") from None
+        if not os.path.isdir(path.parent):
+            raise Fault(
+                CANTCREATE, f"there is no folder {path.parent}; make it, or set store: in the config"
+            ) from None
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise Fault(NOPERM, f"no permission to make {path}; run this as the user who owns its folder") from None
+        return
+    except PermissionError:
+        raise Fault(NOPERM, f"no permission to look into {path.parent}; run this as the user who owns it") from None
+    except OSError:
+        raise Fault(CANTCREATE, f"{path} can't be a store; set store: to the path of a file") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise Fault(CANTCREATE, f"{path} is a folder; set store: to the path of a file")
+    if not os.access(path, os.R_OK | (os.W_OK if new else 0)):
+        raise Fault(NOPERM, f"no permission to read and write {path}; run this as the user who owns it")
+
+
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     mask = os.umask(0o077)
     try:
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode={mode}", uri=True, isolation_level=None)
     finally:
         os.umask(mask)
-    if mode == "rwc" and not os.access(path, os.W_OK):
-        connection.close()
-        raise Fault(NOPERM, f"no permission to write {path}; run this as the user who owns it")
     connection.execute(f"PRAGMA busy_timeout = {BUSY}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA secure_delete = ON")
