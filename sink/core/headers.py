@@ -42,6 +42,10 @@ _NAME = re.compile(rb"([!-9;-~]++) *+: ?+(.*+)", re.DOTALL)
 _LISTS = {b"from": FROM, b"to": TO, b"cc": CC, b"bcc": BCC}
 _SCORES = frozenset({b"x-spam-score", b"x-spam-status", b"x-spamd-result"})
 
+ASKED = frozenset(_LISTS) | _SCORES | {
+    b"date", b"subject", b"in-reply-to", b"references", b"list-id", b"list-post", b"precedence",
+}  # fmt: skip
+
 Facts = tuple[tuple[int, Any], ...]
 Split = tuple[bytes, bytes, bytes | None, bytes | None, bytes]
 
@@ -72,9 +76,11 @@ class HeaderReader:
         self._marks = tuple((b": #" + token + b" ", b" #" + token) for token in tokens)
 
     def value(self, text: bytes) -> tuple[bytes, bytes, bool] | None:
-        """Return (name in lower case, value, cut) of the text after "info: header "; None: no facts."""
+        """Return (name in lower case or b"" where nobody asks for it, value, cut); None: not read."""
         if self._marks:
             return self._marked(text)
+        if text.partition(b":")[0].rstrip(b" ").lower() not in ASKED:
+            return b"", b"", False
         split = split_trailer(text)
         if split is None:
             return None
@@ -112,6 +118,8 @@ class HeaderReader:
         if read is None:
             return None
         name, value, cut = read
+        if name not in ASKED:
+            return ()
         found: list[tuple[int, Any]] = []
         kind = _LISTS.get(name)
         if name in _SCORES:

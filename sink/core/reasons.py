@@ -107,7 +107,7 @@ _BY_CODE = {
 }  # fmt: skip
 
 MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about this length
-MOST_CACHED = 8_192  # texts, in RAM only: a message that is put off says the same at each retry
+MOST_CACHED = 1_024  # texts, in RAM only: a message that is put off says the same at each retry
 
 _WORD = re.compile(rb"[a-z]++")
 _BLANKED = bytes(byte if byte in b"abcdefghijklmnopqrstuvwxyz" else 32 for byte in range(256))
