@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from sink.core.deliveries import Attempt, Event, Link
 from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
 from sink.core.headers import Facts
-from sink.core.messages import MARKS, Message
+from sink.core.messages import MARKS, Message, Waiting
 from sink.core.rows import Row
 from sink.core.rules import Rules
 from sink.core.settle import Settler
@@ -26,8 +26,11 @@ AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 NEVER = 1 << 62
+NO_FACTS: list[Fact] = []
+NO_ATTEMPTS: list[Waiting] = []
+NO_KIN: dict[bytes, Message] = {}
 RETRY_FACTS = 2  # SENDER and ACTIVE
-MOST_RECENT = 5_000  # queue ids whose message is found without a token, clear text in RAM only
+MOST_RECENT = 3_000  # queue ids whose message is found without a token, clear text in RAM only
 
 
 class Host:
@@ -47,7 +50,7 @@ class Host:
         # Messages to look at in a second: of those that ended and those that are new it comes in order, so that
         # two queues do; the few that are looked at again go by a heap.
         self.ending: deque[tuple[int, Message]] = deque()
-        self.born: deque[tuple[int, Message]] = deque()
+        self.born: deque[tuple[int, bytes]] = deque()  # queue ids: most messages are gone by then
         self.dues: dict[int, list[Message]] = {}
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}
@@ -172,7 +175,7 @@ class Correlator:
                 self._drop(b"link:" + host.name + b":" + queue_id)
         if len(self.messages) > self._rules.most_messages:
             self._evict()
-        host.born.append((host.clock + UNQUEUED, message))
+        host.born.append((host.clock + UNQUEUED, queue_id))
         return message
 
     def learn(self, host: Host, message: Message, second: int, micros: int, facts: Facts) -> None:
@@ -318,11 +321,15 @@ class Correlator:
 
     def _end_due(self, host: Host, clock: int) -> None:
         """Look at the messages whose time may be over."""
-        for queue in (host.ending, host.born):
-            while queue and queue[0][0] <= clock:
-                message = queue.popleft()[1]
-                if not message.gone:
-                    self._end(host, message, clock)
+        ending, born = host.ending, host.born
+        while ending and ending[0][0] <= clock:
+            message = ending.popleft()[1]
+            if not message.gone:
+                self._end(host, message, clock)
+        while born and born[0][0] <= clock:
+            found = host.messages.get(born.popleft()[1])
+            if found is not None:
+                self._end(host, found, clock)
         heap = host.heap
         while heap and heap[0] <= clock:
             for message in host.dues.pop(heappop(heap)):
@@ -355,7 +362,7 @@ class Correlator:
     def _forget(self, host: Host, message: Message, why: str) -> None:
         # The cache by queue id may go on knowing it for a while: leave it light.
         message.gone = True
-        message.facts, message.children, message.kin = [], (), {}
+        message.facts, message.waiting, message.children, message.kin = NO_FACTS, NO_ATTEMPTS, (), NO_KIN
         del self.messages[message.token]
         host.messages.pop(message.queue_id, None)
         self._counts["forgotten_" + why] += 1

@@ -27,7 +27,7 @@ from sink.core.syslog import Reader
 from sink.fault import DATA, NOINPUT, NOPERM, UNAVAILABLE, Fault
 from sink.sources.framer import Framer
 
-CHUNK = 1 << 17  # bytes; larger ones cost memory and save nothing
+CHUNK = 1 << 16  # bytes; larger ones cost memory and save nothing
 HEAD = 1 << 16  # bytes in which the first time and a year are looked for
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
 STDIN = "-"

@@ -1,7 +1,7 @@
 """Runs real Postfix instances of their own: on loopback, in one folder each, nothing leaves the machine.
 
 Log lines come by a pipe (`maillog_file = /dev/stdout`, `postfix start-fg`), so that a test waits for a line
-and never sleeps.
+and never sleeps. And installs the program with keys, beside a generated log to import.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ import shutil
 import smtplib
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from sink.fault import OK
+from tests.integration.asking import ask, rows
+from tests.judges.program import ROOT, Program
 
 PATIENCE = 30  # seconds until a missing line is a failure
 PROGRAMS = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -173,3 +178,33 @@ def make_postfix() -> Iterator[Callable[..., Postfix]]:
         for instance in instances:
             instance.stop()
         shutil.rmtree(top)
+
+
+@pytest.fixture(scope="session")
+def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return Program(tmp_path_factory.mktemp("keys") / "first", timezone="UTC").make_keys()
+
+
+@pytest.fixture
+def program(with_keys: Program, tmp_path: Path) -> Program:
+    """An installation with keys and no store."""
+    return with_keys.sibling(tmp_path / "installed")
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty thousand lines, three megabytes: more than one block of any compressor."""
+    path = tmp_path_factory.mktemp("log") / "mail.log"
+    with path.open("wb") as file:
+        generate = [sys.executable, "-m", "bench.generate", "--lines", "20000"]
+        subprocess.run(generate, cwd=ROOT, stdout=file, check=True, timeout=PATIENCE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(with_keys: Program, log: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """An import of the whole log."""
+    made = with_keys.sibling(tmp_path_factory.mktemp("whole") / "installed")
+    assert ask(made, "import", log).status == OK
+    assert len(rows(made)) > 1_000
+    return made
