@@ -155,6 +155,8 @@ class Player:
         rows = []
         for table in ("delivery", "reject"):
             rows += [render(table, row, self.names) for row in self.store.take(table + "_text")]
+        if not self.journal:
+            self.store.close()
         return rows
 
 
