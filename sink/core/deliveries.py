@@ -5,7 +5,7 @@ status= behind the recipient; what stands in its parentheses is a server's text 
 """
 
 import re
-from typing import Any
+from typing import TypeVar
 
 from sink.core.addressbook import NOBODY, AddressBook, Party
 from sink.core.facts import FILTER, FORWARD, PROBE
@@ -22,6 +22,7 @@ from sink.core.rules import Rules
 Attempt = tuple[
     Party | None, Party, str, float | str, str, str, int | str, str, bytes, str, bytes, int,
 ]  # fmt: skip
+T = TypeVar("T")
 Link = tuple[int, bytes]  # (link, queue id that the message was handed to)
 Event = tuple[Facts, Attempt | None, Refusal | None, Link | None]
 
@@ -65,7 +66,9 @@ class DeliveryReader:
         self._book = book
         self._reasons = reasons
         self._relays = Relays(pseudonyms.relay, rules)
-        self._numbers: dict[bytes | None, Any] = {}
+        self._seconds: dict[bytes | None, float | str] = {}
+        self._texts: dict[bytes | None, str] = {}
+        self._codes: dict[bytes | None, str] = {}
 
     def read(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
         """Read a delivery line, `to=<…>, … status=word (text)`."""
@@ -123,10 +126,16 @@ class DeliveryReader:
         if status is None:
             return None
         # Their vocabularies are small: two digits of a delay, a hundred codes.
-        numbers = self._numbers
-        seconds, parts, enhanced = numbers.get(delay), numbers.get(delays), numbers.get(dsn)
-        if seconds is None or parts is None or enhanced is None:
-            seconds, parts, enhanced = self._number(delay), self._number(delays), self._number(dsn)
+        seconds = self._seconds.get(delay)
+        if seconds is None:
+            seconds = self._remember(self._seconds, delay, float(delay) if delay and _DELAY.fullmatch(delay) else "")
+        parts = self._texts.get(delays)
+        if parts is None:
+            shown = delays.decode("ascii") if delays and _DELAYS.fullmatch(delays) else ""
+            parts = self._remember(self._texts, delays, shown)
+        enhanced = self._codes.get(dsn)
+        if enhanced is None:
+            enhanced = self._remember(self._codes, dsn, dsn.decode("ascii") if dsn and _DSN.fullmatch(dsn) else "")
         relay_name, relay_kind = self._relays.relay(relay)
         reason = "" if status in DELIVERED else self._reasons.classify(said, dsn or b"", CODES.get(code, ""))
         link, next_id = 0, NONE
@@ -156,14 +165,9 @@ class DeliveryReader:
         facts: Facts = ((PROBE, 1),) if status in PROBES else ()
         return facts, attempt, None, (link, next_id) if link else None
 
-    def _number(self, field: bytes | None) -> Any:
-        """Return a delay as seconds, delays a/b/c/d and an enhanced code as text; "" for what is none of them."""
-        if len(self._numbers) >= MOST_NUMBERS:
-            self._numbers.clear()
-        found: float | str = ""
-        if field and (_DELAYS.fullmatch(field) or _DSN.fullmatch(field)):
-            found = field.decode("ascii")
-        elif field and _DELAY.fullmatch(field):
-            found = float(field)
-        self._numbers[field] = found
-        return found
+    @staticmethod
+    def _remember(known: dict[bytes | None, T], field: bytes | None, value: T) -> T:
+        if len(known) >= MOST_NUMBERS:
+            known.clear()
+        known[field] = value
+        return value

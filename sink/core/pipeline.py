@@ -89,7 +89,8 @@ class Pipeline:
         counts, correlator = self.counts, self._correlator
         hosts, learn = correlator.hosts, correlator.learn
         strange = ignored = nameless = unread = 0
-        name, host = b"", NOWHERE
+        name: bytes | None = None  # a line without a host has an empty one
+        host = NOWHERE
         for record in self.reader.records(lines):
             if record is None:
                 unread += 1
