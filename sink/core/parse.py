@@ -40,6 +40,7 @@ Handler = Callable[[bytes, str | None, bytes], Event | None]
 
 SESSION = b"NOQUEUE/"  # what stands for a queue id where smtpd proxies and has none
 
+MOST_DIGITS = 15  # of a size: a petabyte; SQLite's integers end at 18
 QUEUED_FIELDS = 3  # from, size, nrcpt
 # qmgr_active_feed(), qmgr_message_... [src/qmgr/qmgr_active.c, qmgr_message.c]
 _FROM = rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), "
@@ -111,6 +112,7 @@ class Parser:
             if (
                 size.isdigit()
                 and number.isdigit()
+                and len(size) <= MOST_DIGITS >= len(number)
                 and fields[0].find(b">") == len(address) + 6
                 and b'"' not in address
                 and text.startswith(b"from=<")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from sink.core.addressbook import NOBODY
 from sink.core.correlate import MOST_RECENT, Correlator, Host
 from sink.core.deliveries import Event
-from sink.core.grammar import PRESENCE
 from sink.core.messages import Message
 from sink.core.parse import BAD_SYNTAX, SESSION, Parser
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
@@ -145,37 +144,37 @@ class Pipeline:
         queue_id = text[:at]
         if not is_queue_id(queue_id):
             return self._take_noqueue(host, second, micros, program, pid, text, at)
-        rest = text[at + 2 :]
-        message = self._message(host, queue_id, second, rest)
-        if message is None:
+        found = self._understood(host, queue_id, second, program, text[at + 2 :])
+        if found is None:
             return False
-        event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
-        if event is None:
-            self._not_understood(program)
-        else:
-            self.apply(host, message, second, micros, program, pid, text, event)
+        self.apply(host, found[0], second, micros, program, pid, text, found[1])
         return True
 
-    def _message(self, host: Host, queue_id: bytes, second: int, text: bytes) -> Message | None:
-        """Find or open the message of a queue id; None where the text is none we know and nothing is open."""
+    def _understood(
+        self, host: Host, queue_id: bytes, second: int, program: Program, text: bytes
+    ) -> tuple[Message, Event] | None:
+        """Parse a text of a queue id that was not met lately; return its message, opened if it is new, and the event.
+
+        A text that is not understood opens nothing: no fact came of it.
+        """
         token = self._tokens.token(host.name, queue_id)
         message = self._correlator.messages.get(token)
-        if message is None:
-            epoch = self._epoch(second)
-            if epoch is None:
-                return None
-            parser = self._parser(epoch)
-            if text[:4] not in parser.handlers and text[:3] != b"to=" and text.partition(b" ")[0] not in PRESENCE:
-                return None
+        epoch = self._epoch(second) if message is None else None
+        parser = self._parsers.get(message.epoch) if message is not None else epoch and self._parser(epoch)
+        event = parser.parse(host.name, program.daemon, text) if parser else None
+        if parser is None or event is None:
+            return None
+        if message is None and epoch is not None:
             hidden = parser.pseudonyms.queue_id(queue_id)
             message = self._correlator.message(host, token, hidden, epoch.number, second)
             message.handlers = parser.handlers
+        assert message is not None
         if len(host.recent) >= MOST_RECENT:
             host.recent = {known: found for known, found in host.recent.items() if not found.gone}
             if len(host.recent) >= MOST_RECENT // 2:
                 host.recent.clear()
         host.recent[queue_id] = message
-        return message
+        return message, event
 
     def apply(
         self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes,
@@ -229,13 +228,10 @@ class Pipeline:
         if begin in (b"clie", b"prox") and not rest.startswith(b"proxy-reject"):
             if text is rest and begin == b"clie":
                 return False  # a client= without a queue id and without NOQUEUE is masked
-            message = self._message(host, SESSION + pid, second, rest)
-            if message is None:
-                return False
-            event = self._parsers[message.epoch].parse(host.name, program.daemon, rest)
-            if event is not None:
-                self.apply(host, message, second, micros, program, pid, text, event)
-            return event is not None
+            found = self._understood(host, SESSION + pid, second, program, rest)
+            if found is not None:
+                self.apply(host, found[0], second, micros, program, pid, text, found[1])
+            return found is not None
         parser = self._own_parser(second)
         if parser is None:
             return False
@@ -319,8 +315,8 @@ class Pipeline:
             if wanted is None or token in wanted
         }
 
-    def resume(self, state: dict[bytes, bytes]) -> None:
-        """Take up the open state that an earlier run left; before any line is fed."""
+    def resume(self, state: dict[bytes, bytes], shown: bool = False) -> None:
+        """Take up the open state that an earlier run left, before any line is fed; shown: it gave a preview()."""
         correlator = self._correlator
         for token, value in state.items():
             if token.startswith(b"host:"):
@@ -337,7 +333,8 @@ class Pipeline:
             if epoch is not None:
                 message.handlers = self._parser(epoch).handlers
                 correlator.take_up(message)
-                self._shown.update(waiting[2] for waiting in message.waiting)
+                if shown:
+                    self._shown.update(waiting[2] for waiting in message.waiting)
 
     def _batch(self) -> Batch:
         correlator = self._correlator
@@ -345,9 +342,12 @@ class Pipeline:
         correlator.rows, self._rejects = [], []
         again: list[Row] = []
         if self._shown:
-            again = [row for row in rows if row[1][:WIDTH] in self._shown]
-            rows = [row for row in rows if row[1][:WIDTH] not in self._shown]
-            self._shown.difference_update(row[1][:WIDTH] for row in again)
+            fresh: list[Row] = []
+            for row in rows:
+                known = row[1][:WIDTH] in self._shown
+                (again if known else fresh).append(row)
+                self._shown.discard(row[1][:WIDTH])
+            rows = fresh
         self._count_senders(rows)
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []

@@ -123,7 +123,7 @@ def run(config: Config, options: Options) -> int:
 
 def _resume(pipe: Pipeline, store: SqliteStore, stream: str) -> None:
     try:
-        pipe.resume(store.state(stream))
+        pipe.resume(store.state(stream), shown=True)
     except StateError:
         raise Fault(
             CONFIG, f"the open messages of {stream} are of another version; take another --stream name"
