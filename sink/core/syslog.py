@@ -24,6 +24,7 @@ MONTHS = {
     )
 }
 UNUSUAL = (b"m", b"[", b"")  # texts that may be wrapped: "message repeated", Solaris' "[ID", and empty ones
+LATEST = 4_102_444_800  # the year 2100: a later time is no time
 HALF_A_YEAR = 183 * 86_400
 A_DAY = 86_400
 
@@ -87,10 +88,11 @@ class Reader:
                 self._near = at
             if text[:1] in UNUSUAL:
                 text = self._unwrapped(text)
-            if long and len(line) > MOST_LINE:
+            micros = stamp[20:26]
+            if not micros.isdigit() or (long and len(line) > MOST_LINE):
                 add(None)
             else:
-                add((second, stamp[20:26], host, tags.get(tag) or self._tag(tag), text))
+                add((second, micros, host, tags.get(tag) or self._tag(tag), text))
         return found
 
     def _tag(self, tag: bytes) -> tuple[Program, bytes]:
@@ -165,7 +167,7 @@ class Reader:
         second = _second(zone, *(int(part) for part in match.group(1, 2, 3, 4, 5, 6)))
         if second is None:
             return None
-        if match.end(7) - match.start(7) == len("123456"):
+        if zone_name and match.end(7) - match.start(7) == len("123456"):
             known = self._zones.setdefault(zone_name, {})
             if len(known) >= MOST_CACHED:
                 known.clear()
@@ -242,6 +244,7 @@ def _second(zone: tzinfo, year: int, month: int, day: int, hour: int, minute: in
     """Return the UTC second; of an hour that comes twice the first (the key depends on the line alone)."""
     try:
         leap = second == 60
-        return int(datetime(year, month, day, hour, minute, second - leap, tzinfo=zone).timestamp())
+        found = int(datetime(year, month, day, hour, minute, second - leap, tzinfo=zone).timestamp())
     except (ValueError, OverflowError):
         return None
+    return found if 0 < found < LATEST else None

@@ -72,7 +72,7 @@ class SqliteStore:
         _may_open(path, new=True)
         with _explained(path):
             connection = _connect(path, "rwc")
-            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            if _is_new(connection):
                 _make(path, connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             _check_version(path, connection)
@@ -238,7 +238,7 @@ def _may_open(path: Path, new: bool) -> None:
             raise Fault(
                 CANTCREATE, f"there is no folder {path.parent}; make it, or set store: in the config"
             ) from None
-        if not os.access(path.parent, os.W_OK | os.X_OK):
+        if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
             raise Fault(NOPERM, f"no permission to make {path}; run this as the user who owns its folder") from None
         return
     except PermissionError:
@@ -267,22 +267,30 @@ def _quoted(path: Path) -> str:
     return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
+def _is_new(connection: sqlite3.Connection) -> bool:
+    """Tell whether nothing is in a database yet, be it ours or another program's."""
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+
+
 def _make(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file, unless another process does so at the same time."""
-    path.chmod(0o600)
-    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    """Make the tables in an empty file; two processes at once do so one after the other.
+
+    A lock on the folder, since SQLite does not wait for another process that changes the journal mode.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not _is_new(connection):
+            return
+        path.chmod(0o600)
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
             f"BEGIN IMMEDIATE;\nPRAGMA application_id = {_OURS};\nPRAGMA user_version = {schema.VERSION};\n"
             f"{schema.tables()}\nCOMMIT;"
         )
-    except sqlite3.OperationalError:
-        # Another process may have been quicker; then the tables are there.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if not connection.execute("PRAGMA user_version").fetchone()[0]:
-            raise
+    finally:
+        os.close(folder)
 
 
 def _lock(path: Path, stream: str) -> int:
