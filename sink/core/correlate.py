@@ -203,7 +203,7 @@ class Correlator:
                     break
             elif kind == PARENT:
                 self._name_parent(host, message, value[1])
-            elif kind == SEEN and own:
+            elif kind == SEEN and any(fact[1] != PARENT for fact in own):
                 break
             own.append((second, kind, value, micros))
         if len(own) >= message.limit:
