@@ -86,14 +86,12 @@ class Archive:
         """Yield what it holds, unpacked; see damage() afterwards."""
         if self._start is None and self._head:
             yield self._head
-        whole = False
         try:
             while chunk := self._read(CHUNK):
                 yield chunk
-            whole = True
+            self._end(whole=True)
         finally:
-            self._end(whole)
-            self._raw.close()
+            self.close()
 
     def damage(self) -> Fault | None:
         """Return what to tell of a file that broke off: what came before was read."""
@@ -115,6 +113,11 @@ class Archive:
             return self._raw.tell()
         except (OSError, ValueError):
             return 0
+
+    def close(self) -> None:
+        """Close the file; chunks() does it at their end."""
+        self._end(whole=False)
+        self._raw.close()
 
     def _look(self) -> bytes:
         """Return the first HEAD bytes, unpacked; a file is then set back to its beginning."""
