@@ -83,6 +83,7 @@ class Reader:
                 at = None if known is None else known.get(stamp[:20])
                 if at is None:
                     add(None if long and len(line) > MOST_LINE else self._read_any(line))
+                    prefix = b""  # it may have moved _near
                     continue
                 prefix, zone, second = stamp[:20], stamp[26:], at
                 self._near = at
@@ -112,7 +113,7 @@ class Reader:
         return text
 
     def _read_any(self, line: bytes) -> Record | None:
-        known = self._plain.get(line[:16])
+        known = self._known(line[:16])
         if known is not None:
             return self._rest(known, b"000000", line[16:])
         priority = _PRI.match(line)
@@ -127,13 +128,19 @@ class Reader:
         stamp = _PLAIN.match(line)
         if stamp:
             rest = line[stamp.end() :]
-            second = self._plain.get(stamp[0]) or self._yearless(stamp, rest)
+            second = self._known(stamp[0]) or self._yearless(stamp, rest)
             return None if second is None else self._rest(second, _micros(stamp[6]), rest)
         stamp = _YEARED.match(line)
         if stamp:
             second = self._local(int(stamp[1]), stamp[2], stamp[3], stamp[4], stamp[5], stamp[6])
             return None if second is None else self._rest(second, _micros(stamp[7]), line[stamp.end() :])
         return None
+
+    def _known(self, stamp: bytes) -> int | None:
+        """Return the second of a stamp that was read lately; after a year it comes again and means another."""
+        second = self._plain.get(stamp)
+        near = second is not None and self._near is not None and abs(second - self._near) < HALF_A_YEAR
+        return second if near else None
 
     def _rest(self, second: int, micros: bytes, rest: bytes) -> Record | None:
         try:
