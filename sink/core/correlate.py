@@ -267,7 +267,7 @@ class Correlator:
         child = host.messages.get(queue_id)
         if child is None:
             # Most of these ids are a remote server's own: kept apart, and forgotten soon.
-            host.named[queue_id] = fact
+            host.named[queue_id] = min(fact, host.named.get(queue_id, fact))
             if self.changed is not None:
                 self.changed[b"link:" + host.name + b":" + queue_id] = None
             return
