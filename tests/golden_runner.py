@@ -304,6 +304,7 @@ def reformatted(story: Story, form: str) -> list[str] | None:
             continue
         record, header = reader.read(text), _HEADER.fullmatch(text)
         if record is None or header is None:
+            player.store.close()
             return None
         if form == "rfc 5424":
             host, tag, words = header["rest"].split(b" ", 2)

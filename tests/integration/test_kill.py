@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from itertools import pairwise
@@ -112,7 +113,11 @@ def streamed(with_keys: Program, pieces: list[Path], tmp_path_factory: pytest.Te
 
 
 def open_messages(program: Program) -> list[tuple[object, ...]]:
-    return program.query("SELECT * FROM open_message ORDER BY stream, token")
+    """What is remembered; nothing where a kill came before the tables were made."""
+    try:
+        return program.query("SELECT * FROM open_message ORDER BY stream, token")
+    except sqlite3.OperationalError:
+        return []
 
 
 # -- killed
@@ -222,7 +227,9 @@ def test_a_piece_is_killed_at_random(
     for number in range(3):
         program = with_keys.sibling(tmp_path / str(number))
         for piece in pieces:
-            if killed_at_random(program, dice, *STREAM, piece):
+            before = open_messages(program)
+            # Killed after its last commit a piece is done; then another run would only find what is there.
+            if killed_at_random(program, dice, *STREAM, piece) and open_messages(program) == before:
                 assert ask(program, "import", *STREAM, piece).status == OK
         assert rows(program) == rows(streamed)
         assert open_messages(program) == open_messages(streamed)
