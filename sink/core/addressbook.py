@@ -15,7 +15,7 @@ Party = tuple[bytes, bytes, bool]
 # (kind, user, domain, list user, list domain, is_list): the value of a SENDER fact
 SenderFact = tuple[str, bytes, bytes, bytes, bytes, int]
 
-MOST_CACHED = 1 << 12  # entries a cache; about 250 bytes each
+MOST_CACHED = 1 << 11  # entries a cache; about 250 bytes each
 NOBODY: Party = (NONE, NONE, False)
 
 

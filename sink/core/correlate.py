@@ -30,7 +30,7 @@ NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
 NO_KIN: dict[bytes, Message] = {}
 RETRY_FACTS = 2  # SENDER and ACTIVE
-MOST_RECENT = 3_000  # queue ids whose message is found without a token, clear text in RAM only
+MOST_RECENT = 2_000  # queue ids whose message is found without a token, clear text in RAM only
 
 
 class Host:

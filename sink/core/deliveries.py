@@ -34,7 +34,7 @@ STATUSES = {  # bounce_append(), defer_append(), verify_append(), sent() [src/gl
 PROBES = frozenset({"deliverable", "undeliverable", "undeliverable-but-not-cached"})
 DELIVERED = frozenset({"sent", "deliverable"})
 CODES = {b"%d" % code: code for code in range(200, 600)}  # reply codes
-MOST_NUMBERS = 4_096
+MOST_NUMBERS = 2_048
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
 _DELIVERY = re.compile(

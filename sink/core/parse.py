@@ -172,7 +172,7 @@ class Parser:
     def _origin(self, address: bytes) -> tuple[str, int]:
         found = self._clients.get(address)
         if found is None:
-            if len(self._clients) >= 4096:
+            if len(self._clients) >= 1024:
                 self._clients.clear()
             plain = plain_address(address)
             trusted = plain in self._trusted

@@ -60,7 +60,7 @@ class Relays:
         self._internal = Networks(rules.internal_networks)
         self._internal_hosts = rules.internal_hosts
         # The cache holds clear text, in RAM only, as the address cache does.
-        self.relay = lru_cache(maxsize=2_048)(self._relay)
+        self.relay = lru_cache(maxsize=1_024)(self._relay)
 
     def _relay(self, text: bytes) -> tuple[bytes, str]:
         """Return (pseudonym of the host or NONE, kind) of a relay= value."""

@@ -16,7 +16,7 @@ from sink.core.tags import Program, read_tag
 Record = tuple[int, bytes, bytes, tuple[Program, bytes], bytes]
 
 MOST_LINE = 65_536  # bytes; rsyslog's maxMessageSize is 8k by default, Postfix cuts at about 2k
-MOST_CACHED = 4096  # seconds, tags: a log of one host repeats few of them at a time
+MOST_CACHED = 1024  # seconds, tags: a log of one host repeats few of them at a time
 MONTHS = {
     name: number
     for number, name in enumerate(

@@ -22,6 +22,7 @@ from sink.fault import CANTCREATE, CONFIG, DATA, NOINPUT, NOPERM, TEMPFAIL, Faul
 from sink.stores import schema
 
 PAGE_SIZE = 8192  # bytes; rows of about 370 bytes, appended in time's order
+CACHE = 512  # kB: rows are appended, so that few pages are needed again
 BUSY = 10_000  # ms that another command's short transaction may take
 PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
 ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
@@ -259,6 +260,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         os.umask(mask)
     connection.execute(f"PRAGMA busy_timeout = {BUSY}")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA cache_size = -{CACHE}")
     connection.execute("PRAGMA secure_delete = ON")
     return connection
 

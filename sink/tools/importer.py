@@ -26,7 +26,7 @@ from sink.tools.installation import open_keyring, open_store, pipeline
 from sink.tools.interrupt import Interrupt
 from sink.tools.progress import Progress
 
-BATCH = 1_000  # rows a transaction; 500 to 5,000 cost the same (rows wait in memory)
+BATCH = 500  # rows a transaction; 500 to 5,000 cost the same (rows wait in memory)
 
 
 @dataclass(frozen=True, slots=True)
