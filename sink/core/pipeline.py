@@ -291,7 +291,8 @@ class Pipeline:
         """
         shown = self._correlator.preview()
         self._count_senders(shown)
-        return Batch(shown, [], {}, [], [])
+        again = [row for row in shown if row[1][:WIDTH] in self._shown]
+        return Batch([row for row in shown if row[1][:WIDTH] not in self._shown], [], {}, [], again)
 
     def open_messages(self) -> int:
         """Return the number of open messages."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import lzma
 import os
+import random
 import resource
 import shutil
 import sqlite3
@@ -34,6 +36,7 @@ from tests.integration.asking import (
     said,
 )
 from tests.judges.program import ROOT, Program
+from tests.property import hostile
 
 DEMO = ROOT / "demo" / "mail.log"
 ADDRESS = "canary@example.com"  # typed in a wrong place, it must not be shown again
@@ -199,6 +202,32 @@ def test_binary_junk(program: Program) -> None:
     said(answer, "no line of Postfix was found")
     assert "canary" not in answer.err
     assert rows(program) == []
+
+
+def test_nothing_raw_is_kept_or_told(program: Program) -> None:
+    """Canaries in every field of every line: none in what is printed, nor in any file that is left behind."""
+    dice = random.Random(4)
+    lines = []
+    for number in range(6_000):
+        daemon, template = dice.choice(hostile.TEMPLATES)
+        text = hostile.filled(template, lambda name: hostile.field(name, dice))
+        stamp = hostile.stamp_iso(hostile.START + number // 3, number)
+        lines.append(b"%b mx%d postfix/%b[%d]: %b\n" % (stamp, number % 2, daemon, number % 7, text))
+    log = program.folder.parent / "mail.log"
+    log.write_bytes(b"".join(lines))
+    answers = [
+        ask(program, "import", "--json", "--stream", "daily", log),
+        ask(program, "import", log),
+        ask(program, "db", "index"),
+        ask(program, "db", "status"),
+    ]
+    assert [answer.status for answer in answers] == [OK] * 4
+    assert len(rows(program)) > 1_000
+    assert program.query("SELECT count(*) FROM open_message")[0][0] > 10
+    told = b"".join((answer.out + answer.err).encode() for answer in answers)
+    kept = b"".join(path.read_bytes() for path in program.folder.iterdir())
+    for word in (hostile.CANARY, hostile.CANARY.hex().encode(), base64.b64encode(hostile.CANARY)):
+        assert word not in (told + kept).lower()
 
 
 def test_a_line_of_ten_megabytes(program: Program) -> None:

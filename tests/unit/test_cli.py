@@ -227,6 +227,32 @@ def test_several_files_go_by_their_time(run: Run, program: Program, tmp_path: Pa
     assert program.rows() == whole
 
 
+def test_a_stream_of_single_lines(run: Run, program: Program, tmp_path: Path) -> None:
+    """A row that one import shows before its time is made anew by each that follows, until its time has come."""
+    log = tmp_path / "mail.log"
+    stamp = "2026-11-02T10:00:0%d.000000+00:00 mx1 postfix/"
+    lines = [
+        stamp % 0 + "smtp[1]: 4A5A321A867: to=<a@example.com>, relay=x[198.51.100.77]:25, delay=1, delays=0/0/0/1,"
+        " dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 1F00D5EED01)\n",
+        stamp % 1 + "qmgr[1]: 4A5A321A867: from=<b@example.com>, size=5, nrcpt=1 (queue active)\n",
+        stamp % 2 + "smtpd[1]: 1F00D5EED01: client=localhost[127.0.0.1]\n",
+        stamp % 3 + "cleanup[1]: 4A5A321A867: message-id=<1@example.com>\n",
+        stamp % 9 + "qmgr[1]: 4A5A321A867: removed\n",
+    ]
+    found = []
+    for line in lines:
+        log.write_text(line)
+        assert run("import", "--stream", "daily", log)[0] == fault.OK
+        (row,) = program.rows()
+        found.append((row["message_size"], row["is_internal"], row["message_id"] is not None))
+    assert found == [(None, 0, False), (5, 0, False), (5, 1, False), (5, 1, True), (5, 1, True)]
+    log.write_text("".join(lines))
+    streamed = program.rows()
+    program.store.unlink()
+    run("import", log)
+    assert program.rows() == streamed
+
+
 def test_addresses_become_pseudonyms(program: Program) -> None:
     """A line each, in the order they came; one mailbox has one pseudonym however it is written."""
     lines = [
