@@ -136,6 +136,11 @@ pipe|{q}: to=<{addr}>, relay={host}, delay={number}, delays=0/0/0/0, dsn={dsn}, 
 smtp|{q}: to=<{addr}>, relay=127.0.0.1[127.0.0.1]:10025, delay={number}, delays=0/0/0/0, dsn={dsn}, status=sent \
 (250 2.0.0 Ok: queued as {other})
 smtp|{q}: host {host}[{ip}] said: {text} (in reply to RCPT TO command)
+smtp|{q}: to=<{addr}>, relay=none, delay={text}, delays={text}, dsn={text}, status={text} ({text})
+smtp|{q}: to=<{addr}>, relay=none, delay={number}, delays={number}/{number}/0/0, dsn={dsn}, status={status}
+smtp|{q}: to=<{addr}>, {text}={text}, delays={text}, dsn={text}, delay={text}, status={status} ({text})
+qmgr|{q}: from=<{addr}>, size={text}, nrcpt={text} (queue active)
+smtpd|NOQUEUE: reject: {text} from {host}[{ip}]: {text} {text} <{addr}>: {text}; from=<{addr}> to=<{addr}> proto={text}
 bounce|{q}: sender non-delivery notification: {other}
 bounce|{q}: postmaster delay notification: {other}
 postsuper|{q}: requeued
@@ -264,7 +269,10 @@ STAMPS = (
     b"Jan  1 00:00:60", b"Dec 31 23:59:59", b"Xxx 99 99:99:99", b"<22>Nov  2 10:00:00",
     b"<22>1 2026-11-02T10:00:00Z", b"2026-11-02T10:00:00.123456+99:99", b"2026-13-02T10:00:00.123456Z", b"",
 )  # fmt: skip
-TAGS = (b"postfix/smtp[1]:", b"postfix[1]:", b"postfix/smtp", b"postfix/smtp[x", b"sshd[1]:", b"/:", b"[")
+TAGS = (
+    b"postfix/smtp[1]:", b"postfix/smtp[canary]:", b"postfix/canary[1]:", b"postfix[1]:", b"postfix/smtp",
+    b"postfix/smtp[x", b"sshd[1]:", b"/:", b"[",
+)  # fmt: skip
 
 
 def wild_lines() -> st.SearchStrategy[list[bytes]]:
