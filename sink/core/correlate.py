@@ -242,7 +242,7 @@ class Correlator:
     ) -> None:  # fmt: skip
         """Let an attempt wait for its row's time."""
         waiting = message.waiting
-        if not waiting or all([known[0] != second for known in waiting]):
+        if not waiting or (waiting[-1][0] != second and all([known[0] != second for known in waiting])):
             slot = host.slots.get(second)
             if slot is None:
                 host.slots[second] = [message]

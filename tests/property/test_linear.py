@@ -184,3 +184,18 @@ def test_facts_of_one_message_are_folded_in_time() -> None:
         return lambda: pipe.feed(lines)
 
     assert excess(prepared) == ""
+
+
+def test_recipients_of_one_message_cost_the_same_each() -> None:
+    """A mail to thousands, delivered within the seconds that a row waits."""
+
+    def prepared(size: int) -> Callable[[], object]:
+        lines = [
+            b"%b mx1 postfix/smtp[1]: 4A5A321A867: to=<a%d@example.com>, relay=none, delay=1, status=deferred (x)"
+            % (hostile.stamp_iso(hostile.START + number * 6 * 4 // size, 0), number)
+            for number in range(size // 4)
+        ]
+        pipe = pipeline()
+        return lambda: pipe.feed(lines)
+
+    assert excess(prepared) == ""
