@@ -101,36 +101,42 @@ def parser() -> argparse.ArgumentParser:
         description="Keeps knowledge of a mail host's mail without keeping its users' addresses.",
         allow_abbrev=False,
     )
-    top.add_argument("--config", type=Path, metavar="FILE", help="config file (/etc/postsink/postsink.yaml)")
+    _config_option(top)
     top.add_argument("--version", action="version", version=f"postsink {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
-    one = commands.add_parser("import", help="read archived Postfix logs into the store", allow_abbrev=False)
+    def command(name: str, words: str, run: Command) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+        made.set_defaults(run=run)
+        _config_option(made, default=argparse.SUPPRESS)  # after the command, too; here it must not undo the first
+        return made
+
+    one = command("import", "read archived Postfix logs into the store", _import)
     one.add_argument("files", nargs="*", metavar="FILE", help="plain, .gz, .bz2, .xz, .zst; none or - is stdin")
     one.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
     one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
-    one.set_defaults(run=_import)
 
-    one = commands.add_parser("keys", help="make and list the keys", allow_abbrev=False)
+    one = command("keys", "make and list the keys", _keys)
     one.add_argument("action", choices=("init", "list"), metavar="ACTION", help="init or list")
-    one.set_defaults(run=_keys)
 
-    one = commands.add_parser("pseudonym", help="addresses on stdin, a line each, to pseudonyms", allow_abbrev=False)
-    one.set_defaults(run=_pseudonym)
+    command("pseudonym", "turn addresses on stdin, a line each, into pseudonyms", _pseudonym)
 
-    one = commands.add_parser("explain", help="show what becomes of each line, with addresses", allow_abbrev=False)
+    one = command("explain", "show what becomes of each line, with addresses", _explain)
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
-    one.add_argument("--year", type=_year, help="year of a file's first line without one")
-    one.set_defaults(run=_explain)
+    one.add_argument("--year", type=_year, help="year of the first line without one")
 
-    one = commands.add_parser("db", help="make, look at, index and empty the store", allow_abbrev=False)
+    one = command("db", "make, look at, index and empty the store", _db)
     one.add_argument(
         "action", choices=("init", "status", "index", "reset"), metavar="ACTION", help="init, status, index or reset"
     )
     one.add_argument("--yes", action="store_true", help="do not ask before reset")
-    one.set_defaults(run=_db)
     return top
+
+
+def _config_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    words = "config file (/etc/postsink/postsink.yaml)"
+    parser.add_argument("--config", type=Path, metavar="FILE", default=default, help=words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

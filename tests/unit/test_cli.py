@@ -158,6 +158,14 @@ def test_what_was_typed_is_not_repeated(message: str, words: str) -> None:
     assert cli._without_values(message) == words
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--config", "a", "db", "status"], ["db", "--config", "a", "status"], ["db", "status", "--config=a"]]
+)
+def test_the_config_may_be_named_anywhere(arguments: list[str]) -> None:
+    assert cli.parser().parse_args(arguments).config == Path("a")
+    assert cli.parser().parse_args(["db", "status"]).config is None
+
+
 @pytest.mark.parametrize("year", ["1990", "2026", "2100"])
 def test_a_year_is_taken(year: str) -> None:
     assert cli.parser().parse_args(["import", "--year", year]).year == int(year)
