@@ -140,7 +140,7 @@ class DeliveryReader:
         reason = "" if status in DELIVERED else self._reasons.classify(said, dsn or b"", CODES.get(code, ""))
         link, next_id = 0, NONE
         # "... queued as QID)" and "(forwarded as QID)" end the line; whatever else a server says is no link.
-        at = said.rfind(b"ed as ", -27)
+        at = said.rfind(b"ed as ", -27) if status == "sent" else -1
         if at > 0:
             following = said[at + 6 :].rstrip(b")")
             before = said[at - 7 : at]

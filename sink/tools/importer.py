@@ -43,7 +43,7 @@ class Import:
     """One import under way: a pipeline, a store, and what is not committed yet."""
 
     def __init__(self, store: SqliteStore, pipeline: Pipeline, stream: str | None) -> None:
-        self.deliveries = self.rejects = self.settled = 0
+        self.deliveries = self.rejects = 0
         self._store = store
         self._pipeline = pipeline
         self._stream = stream
@@ -66,7 +66,6 @@ class Import:
     def commit(self) -> None:
         """Commit what has come together."""
         batch, self._batch = self._batch, Batch([], [], {}, [], [])
-        self.settled += len(batch.rows)
         if batch.rows or batch.rejects or batch.again or batch.puts or batch.drops:
             deliveries, rejects = self._store.commit(batch, self._stream)
             self.deliveries += deliveries
