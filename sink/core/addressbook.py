@@ -4,67 +4,51 @@ Whatever names a person passes here: envelope addresses, encoded senders, header
 pseudonyms and flags. The cache maps raw text to pseudonyms, is bounded, and lives in RAM only (law 1).
 """
 
+from functools import lru_cache
+
 from sink.core.addresses import normal
 from sink.core.mailboxes import mailboxes
 from sink.core.pseudonym import NONE, Pseudonyms
 from sink.core.rules import Rules
 from sink.core.senders import decode
 
-# (user, domain, local): pseudonyms, NONE for what is absent; local: the domain is one of ours
-Party = tuple[bytes, bytes, bool]
-# (kind, user, domain, list user, list domain, is_list): the value of a SENDER fact
-SenderFact = tuple[str, bytes, bytes, bytes, bytes, int]
+# (address, local): an address is the pseudonyms of user and domain side by side, 32 bytes, NONE for what is absent;
+# local: the domain is one of ours
+Party = tuple[bytes, bool]
+# (kind, address, address of the list's member, is_list): the value of a SENDER fact
+SenderFact = tuple[str, bytes, bytes, int]
 
-MOST_CACHED = 1 << 11  # entries a cache; about 250 bytes each
-NOBODY: Party = (NONE, NONE, False)
+MOST_CACHED = 1 << 11  # entries a cache; about 250 bytes each, clear text in RAM only
+NO_ADDRESS = NONE + NONE
+NOBODY: Party = (NO_ADDRESS, False)
 
 
 class AddressBook:
-    """The addresses of one epoch."""
+    """The addresses of one epoch.
+
+    party: an address as logged, without its <> -> Party. sender: likewise -> SenderFact.
+    """
 
     def __init__(self, pseudonyms: Pseudonyms, rules: Rules) -> None:
-        self._pseudonyms = pseudonyms
+        self._user = pseudonyms.user
         self._rules = rules
-        self._parties: dict[bytes, Party] = {}
-        self._senders: dict[bytes, SenderFact] = {}
-        self._domains: dict[bytes, bytes] = {}
-
-    def party(self, address: bytes) -> Party:
-        """Return the pseudonyms of an address as logged, without its <>."""
-        found = self._parties.get(address)
-        if found is None:
-            if len(self._parties) >= MOST_CACHED:
-                self._parties.clear()
-            found = self._parties[address] = self._party(address)
-        return found
+        self._domain = lru_cache(MOST_CACHED)(pseudonyms.domain)
+        self.party = lru_cache(MOST_CACHED)(self._party)
+        self.sender = lru_cache(MOST_CACHED)(self._sender)
 
     def _party(self, address: bytes) -> Party:
         user, domain = normal(address, self._rules.form)
         if not user and not domain:
             return NOBODY
-        name = self._pseudonyms.user(user)
         if not domain:
-            return name, NONE, False
-        hidden = self._domains.get(domain)
-        if hidden is None:
-            if len(self._domains) >= MOST_CACHED:
-                self._domains.clear()
-            hidden = self._domains[domain] = self._pseudonyms.domain(domain)
-        return name, hidden, domain in self._rules.local_domains
+            return self._user(user) + NONE, False
+        return self._user(user) + self._domain(domain), domain in self._rules.local_domains
 
-    def sender(self, address: bytes) -> SenderFact:
-        """Return the value of a SENDER fact for an envelope sender as logged, without its <>."""
-        found = self._senders.get(address)
-        if found is None:
-            if len(self._senders) >= MOST_CACHED:
-                self._senders.clear()
-            kind, sender, member, is_list = decode(address, self._rules.form)
-            user, domain, _ = self._party(sender)
-            list_user, list_domain, _ = self._party(member) if member else NOBODY
-            found = self._senders[address] = (kind, user, domain, list_user, list_domain, int(is_list))
-        return found
+    def _sender(self, address: bytes) -> SenderFact:
+        kind, sender, member, is_list = decode(address, self._rules.form)
+        return kind, self._party(sender)[0], self._party(member)[0] if member else NO_ADDRESS, int(is_list)
 
-    def parties(self, value: bytes, cut: bool) -> tuple[list[tuple[bytes, bytes]], bool]:
-        """Return ([(user, domain)], something was dropped) of a From, To, Cc or Bcc header's value."""
+    def parties(self, value: bytes, cut: bool) -> tuple[list[bytes], bool]:
+        """Return ([address], something was dropped) of a From, To, Cc or Bcc header's value."""
         found, dropped = mailboxes(value, cut)
-        return [self.party(address)[:2] for address in found], dropped
+        return [self.party(address)[0] for address in found], dropped

@@ -5,13 +5,16 @@ then is settled with the facts whose second is at most 5 s after its own, and ne
 log time, a clock for each host; only tick() brings wall clock, from outside.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from heapq import heappop, heappush
+from itertools import islice
+from typing import Any
 
-from sink.core.deliveries import Attempt, Event, Link
-from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, PARENT, SEEN, SENDER, Fact, compact
+from sink.core.deliveries import Link
+from sink.core.facts import ACTIVE, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
 from sink.core.headers import Facts
-from sink.core.messages import MARKS, Message, Waiting
+from sink.core.hosts import Host
+from sink.core.messages import Message, Waiting
 from sink.core.rows import Row
 from sink.core.rules import Rules
 from sink.core.settle import Settler
@@ -25,40 +28,11 @@ AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
 AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
-NEVER = 1 << 62
+RETRY_FACTS = 2  # SENDER and ACTIVE
+SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
-NO_KIN: dict[bytes, Message] = {}
-RETRY_FACTS = 2  # SENDER and ACTIVE
-MOST_RECENT = 2_000  # queue ids whose message is found without a token, clear text in RAM only
-
-
-class Host:
-    """One host's log clock, and what waits for it."""
-
-    __slots__ = (
-        "born", "clock", "dues", "ending", "heap", "heard", "messages", "name", "named", "read", "recent", "ripe",
-        "slots", "strays", "text",
-    )  # fmt: skip
-
-    def __init__(self, name: bytes) -> None:
-        self.name = name
-        self.text = name.decode("utf-8", "replace")
-        self.clock = -1
-        self.strays: list[int] = []  # seconds of the last lines that were off
-        self.slots: dict[int, list[Message]] = {}  # messages with rows of a second that wait
-        # Messages to look at in a second: of those that ended and those that are new it comes in order, so that
-        # two queues do; the few that are looked at again go by a heap.
-        self.ending: deque[tuple[int, Message]] = deque()
-        self.born: deque[tuple[int, bytes]] = deque()  # queue ids: most messages are gone by then
-        self.dues: dict[int, list[Message]] = {}
-        self.heap: list[int] = []  # the seconds of dues
-        self.recent: dict[bytes, Message] = {}
-        self.ripe = NEVER  # log clock at which the first of them may leave
-        self.messages: dict[bytes, Message] = {}  # by queue id
-        self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen
-        self.heard: float | None = None  # wall clock at which the log clock stood still
-        self.read = -1  # where it stood then
+NO_READERS: dict[bytes, Any] = {}
 
 
 class Correlator:
@@ -83,8 +57,9 @@ class Correlator:
 
     # -- clocks
 
-    def hear(self, host: Host, second: int) -> None:
-        """Move a host's log clock to a line's second, unless the line is off."""
+    def hear(self, name: bytes, second: int) -> Host:
+        """Return the host of a name; its log clock moves to a line's second, unless the line is off."""
+        host = self.hosts.get(name) or self.host(name)
         if host.clock < 0:
             host.clock = second
         ahead = second - host.clock
@@ -93,7 +68,7 @@ class Correlator:
                 host.strays.clear()
             if ahead > 0:
                 self._move(host, second)
-            return
+            return host
         strays = host.strays
         if strays and not -BEHIND <= second - strays[0] <= AHEAD:
             strays.clear()
@@ -105,13 +80,15 @@ class Correlator:
                 # The clock was set back: what waited for the old time has waited long enough.
                 self._release(host, [at for at in host.slots if at > jump + AHEAD])
             self._move(host, jump)
+        return host
 
     def _move(self, host: Host, second: int) -> None:
         host.clock = second
-        if host.ripe <= second:
-            self._release(host, [at for at in host.slots if at + HOLD <= second])
-            host.ripe = min(host.slots, default=NEVER) + HOLD
-            self._unname(host, second - LINGER)
+        order = host.order
+        while order and order[0] + HOLD <= second:
+            self._settle(host, heappop(order))
+        if host.naming and host.naming[0][0] <= second:
+            self._unname(host, second)
         self._end_due(host, second)
 
     def tick(self, now: float) -> None:
@@ -134,19 +111,20 @@ class Correlator:
     # -- rows
 
     def _release(self, host: Host, seconds: list[int]) -> None:
-        settler = self._settler
         for second in sorted(seconds):
-            for message in host.slots.pop(second):
-                view = settler.view(message, second, second + LATE)
-                later = []
-                for waiting in message.waiting:
-                    if waiting[0] == second:
-                        self.rows.append(settler.row(message, view, waiting, host.text))
-                    else:
-                        later.append(waiting)
-                message.waiting = later
-                if self.changed is not None:
-                    self.changed[message.token] = message
+            self._settle(host, second)
+
+    def _settle(self, host: Host, second: int) -> None:
+        """Let the rows of a second leave; nothing waits where they have left already."""
+        for message in host.slots.pop(second, ()):
+            self._settler.settle(message, second, second + LATE, self.rows)
+            waiting = message.waiting
+            if len(waiting) == 1:
+                waiting.clear()
+            else:
+                message.waiting = [attempt for attempt in waiting if attempt[0] != second]
+            if self.changed is not None:
+                self.changed[message.token] = message
 
     def preview(self) -> list[Row]:
         """Return the rows that wait, settled with what is known now; they go on waiting."""
@@ -154,48 +132,55 @@ class Correlator:
         for host in self.hosts.values():
             for second, messages in host.slots.items():
                 for message in messages:
-                    view = self._settler.view(message, second, second + LATE)
-                    found += [
-                        self._settler.row(message, view, waiting, host.text)
-                        for waiting in message.waiting
-                        if waiting[0] == second
-                    ]
+                    self._settler.settle(message, second, second + LATE, found)
         return found
 
     # -- facts
 
-    def message(self, host: Host, token: bytes, queue_id: bytes, epoch: int, second: int) -> Message:
+    def open(
+        self, host: Host, token: bytes, queue_id: bytes, epoch: int, second: int, readers: dict[bytes, Any]
+    ) -> Message:
         """Open the message of a token and queue id, which are not open."""
-        message = self.messages[token] = host.messages[queue_id] = Message(token, host.name, queue_id, epoch, second)
-        message.kin = host.messages
+        message = Message(token, host, queue_id, epoch, second, readers)
+        self.messages[token] = host.messages[queue_id] = message
         if host.named:
             fact = host.named.pop(queue_id, None)
             if fact is not None:
                 message.facts.append(fact)
                 self._drop(b"link:" + host.name + b":" + queue_id)
-        if len(self.messages) > self._rules.most_messages:
-            self._evict()
         host.born.append((host.clock + UNQUEUED, queue_id))
+        if len(self.messages) > self._rules.most_messages:
+            self._evict(message)
         return message
 
-    def learn(self, host: Host, message: Message, second: int, micros: int, facts: Facts) -> None:
+    def learn(self, host: Host, message: Message, second: int, micros: bytes, facts: Facts) -> None:
         """Take facts of a line into its message."""
         own = message.facts
-        if second != message.last:
-            if second > message.last:
-                message.last = second
-            elif second < message.opened:
-                message.plain = False
+        if second > message.last:
+            message.last = second
+        elif second < message.opened:
+            message.plain = False
         if second <= message.first and (second < message.first or micros < message.first_micros):
             message.first, message.first_micros = second, micros
-        if message.active and len(facts) == RETRY_FACTS and facts[1][0] == ACTIVE and message.ended < 0:
+        if message.active and facts and facts[0][0] == SENDER and message.ended < 0 and len(facts) == RETRY_FACTS:
             self._retry(message, second, micros, facts)
             facts = ()
         for kind, value in facts:
-            if kind in MARKS:
-                message.mark(second, kind)
-                if kind == END:
-                    host.ending.append((second + LINGER, message))
+            if kind <= ACTIVE:
+                if kind >= MESSAGE_ID:
+                    if message.ended >= 0:
+                        message.go_on(second)
+                    if kind == ACTIVE:
+                        message.active = True
+                    else:
+                        message.arrived = True
+                elif kind:
+                    message.open(second)
+                elif any([fact[1] != PARENT for fact in own]):
+                    break
+            elif kind == END:
+                message.end(second)
+                host.ending.append((second + LINGER, message))
             elif kind >= FIRST_HEADER:
                 message.headers += 1
                 if message.headers > MOST_HEADERS:
@@ -203,8 +188,6 @@ class Correlator:
                     break
             elif kind == PARENT:
                 self._name_parent(host, message, value[1])
-            elif kind == SEEN and any(fact[1] != PARENT for fact in own):
-                break
             own.append((second, kind, value, micros))
         if len(own) >= message.limit:
             message.facts = compact(own, host.clock - KEPT_LOOSE)
@@ -213,17 +196,7 @@ class Correlator:
         if self.changed is not None:
             self.changed[message.token] = message
 
-    def apply(self, host: Host, message: Message, second: int, micros: int, event: Event) -> None:
-        """Take an event's facts and link into its message."""
-        facts, attempt, _, link = event
-        if facts or second != message.last or micros < message.first_micros or self.changed is not None:
-            self.learn(host, message, second, micros, facts)
-        if attempt is not None and not message.arrived and attempt[3] != "":
-            message.facts.append((second, ARRIVED, second - round(float(attempt[3])), 0))
-        if link is not None:
-            self._hand_on(host, message, second, micros, link)
-
-    def _retry(self, message: Message, second: int, micros: int, facts: Facts) -> None:
+    def _retry(self, message: Message, second: int, micros: bytes, facts: Facts) -> None:
         """Take another "queue active": of all retries only the first and the last can ever matter.
 
         The last, since a client= line of its second may still come and make it another message's.
@@ -236,27 +209,21 @@ class Correlator:
             message.retry = len(own)
             own += fresh
 
-    def wait(
-        self, host: Host, message: Message, second: int, micros: int, key: bytes, instance: str,
-        agent: str | None, attempt: Attempt,
-    ) -> None:  # fmt: skip
+    def wait(self, host: Host, message: Message, attempt: Waiting) -> None:
         """Let an attempt wait for its row's time."""
-        waiting = message.waiting
+        waiting, second = message.waiting, attempt[0]
         if not waiting or (waiting[-1][0] != second and all([known[0] != second for known in waiting])):
             slot = host.slots.get(second)
             if slot is None:
                 host.slots[second] = [message]
-                host.ripe = min(host.ripe, second + HOLD)
+                heappush(host.order, second)
             else:
                 slot.append(message)
-        if waiting:
-            waiting.append((second, micros, key, instance, agent, attempt))
-        else:
-            message.waiting = [(second, micros, key, instance, agent, attempt)]
+        waiting.append(attempt)
         if host.clock >= second + HOLD:
-            self._release(host, [second])
+            self._settle(host, second)
 
-    def _hand_on(self, host: Host, parent: Message, second: int, micros: int, link: Link) -> None:
+    def hand_on(self, host: Host, parent: Message, second: int, micros: bytes, link: Link) -> None:
         """Note at the child that a message was handed to it."""
         kind, queue_id = link
         if queue_id == parent.queue_id:
@@ -267,9 +234,7 @@ class Correlator:
         child = host.messages.get(queue_id)
         if child is None:
             # Most of these ids are a remote server's own: kept apart, and forgotten soon.
-            host.named[queue_id] = min(fact, host.named.get(queue_id, fact))
-            if self.changed is not None:
-                self.changed[b"link:" + host.name + b":" + queue_id] = None
+            self._name(host, queue_id, fact)
             return
         child.facts.append(fact)
         if second < child.opened:
@@ -287,30 +252,37 @@ class Correlator:
 
     def take_up(self, message: Message) -> None:
         """Take up an open message that an earlier run left."""
-        host = self.host(message.host)
+        host = message.host
         self.messages[message.token] = host.messages[message.queue_id] = message
-        message.kin = host.messages
         for second in {waiting[0] for waiting in message.waiting}:
+            if second not in host.slots:
+                heappush(host.order, second)
             host.slots.setdefault(second, []).append(message)
-            host.ripe = min(host.ripe, second + HOLD)
-        self._look_at(host, message, max(host.clock, 0) + LINGER)
+        self._look_at(host, message, self._due(message)[1])
 
     def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
         """Take up a link to a queue id of which no line was seen."""
         host.named[queue_id] = fact
+        heappush(host.naming, (fact[0] + LINGER, queue_id))
 
-    def _unname(self, host: Host, before: int) -> None:
+    def _name(self, host: Host, queue_id: bytes, fact: Fact) -> None:
+        known = host.named.get(queue_id)
+        if known is None or fact < known:
+            host.named[queue_id] = fact
+            heappush(host.naming, (fact[0] + LINGER, queue_id))
+        if self.changed is not None:
+            self.changed[b"link:" + host.name + b":" + queue_id] = None
+
+    def _unname(self, host: Host, clock: int) -> None:
         """Forget links to queue ids of which no line came in time."""
-        old = []
-        for queue_id, fact in host.named.items():  # the oldest stand first
-            if fact[0] >= before:
-                break
-            old.append(queue_id)
-        for queue_id in old:
-            del host.named[queue_id]
-            if self.changed is not None:
+        naming, named = host.naming, host.named
+        while naming and naming[0][0] <= clock:
+            queue_id = heappop(naming)[1]
+            fact = named.get(queue_id)
+            if fact is not None and fact[0] + LINGER <= clock:
+                del named[queue_id]
                 self._drop(b"link:" + host.name + b":" + queue_id)
-        self._counts["forgotten_named_only"] += len(old)
+                self._counts["forgotten_named_only"] += 1
 
     def _drop(self, token: bytes) -> None:
         if self.changed is not None:
@@ -344,34 +316,40 @@ class Correlator:
         else:
             due.append(message)
 
+    def _due(self, message: Message) -> tuple[str, int]:
+        """Return (why a message will be forgotten, when)."""
+        if message.ended >= 0:
+            return "ended", message.ended + LINGER
+        if not message.active:
+            return "never_active", message.last + UNQUEUED
+        return "out_of_patience", message.last + self._rules.patience
+
     def _end(self, host: Host, message: Message, clock: int) -> None:
         """Forget a message whose time is over; look again later at one whose time is not."""
-        if message.ended >= 0:
-            why, due = "ended", message.ended + LINGER
-        elif not message.active:
-            why, due = "never_active", message.last + UNQUEUED
-        else:
-            why, due = "out_of_patience", message.last + self._rules.patience
+        why, due = self._due(message)
         if due > clock:
             self._look_at(host, message, due)
         elif message.waiting or (message.children and any([child in host.messages for child in message.children])):
-            self._look_at(host, message, clock + LINGER)
+            # Counted from when it was due, so that a run that takes it up looks at the same times.
+            self._look_at(host, message, clock + LINGER - (clock - due) % LINGER)
         else:
             self._forget(host, message, why)
 
     def _forget(self, host: Host, message: Message, why: str) -> None:
         # The cache by queue id may go on knowing it for a while: leave it light.
         message.gone = True
-        message.facts, message.waiting, message.children, message.kin = NO_FACTS, NO_ATTEMPTS, (), NO_KIN
+        message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
         del self.messages[message.token]
         host.messages.pop(message.queue_id, None)
         self._counts["forgotten_" + why] += 1
         if self.changed is not None:
             self._drop(message.token)
 
-    def _evict(self) -> None:
-        """Forget the oldest message: there are more than the operator allows."""
-        oldest = next(iter(self.messages.values()))
-        host = self.host(oldest.host)
-        self._release(host, sorted({waiting[0] for waiting in oldest.waiting} & host.slots.keys()))
-        self._forget(host, oldest, "too_many")
+    def _evict(self, fresh: Message) -> None:
+        """Forget the oldest messages: there are more than the operator allows. Their own rows leave before."""
+        share = max(self._rules.most_messages // SHARE, 1)
+        for oldest in list(islice(self.messages.values(), share)):
+            if oldest is not fresh:
+                for second in sorted({attempt[0] for attempt in oldest.waiting}):
+                    self._settler.settle(oldest, second, second + LATE, self.rows)
+                self._forget(oldest.host, oldest, "too_many")

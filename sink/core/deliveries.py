@@ -5,26 +5,26 @@ status= behind the recipient; what stands in its parentheses is a server's text 
 """
 
 import re
-from typing import TypeVar
+from functools import lru_cache
 
-from sink.core.addressbook import NOBODY, AddressBook, Party
+from sink.core.addressbook import NO_ADDRESS, AddressBook, Party
 from sink.core.facts import FILTER, FORWARD, PROBE
 from sink.core.headers import ADDRESS, Facts
 from sink.core.pseudonym import NONE, Pseudonyms
 from sink.core.queueid import LEAST, MOST
 from sink.core.reasons import Classifier
 from sink.core.refusals import Refusal
-from sink.core.relays import Relays
+from sink.core.relays import NO_RELAY, Relay, Relays
 from sink.core.rules import Rules
+from sink.core.tags import Program
 
-# A delivery attempt: (recipient or None, original recipient or NOBODY, status, delay in seconds, delays a/b/c/d, DSN,
-# reply code, reason, relay, relay kind, next queue id, link or 0); what is absent is "" or NONE
-Attempt = tuple[
-    Party | None, Party, str, float | str, str, str, int | str, str, bytes, str, bytes, int,
-]  # fmt: skip
-T = TypeVar("T")
+# A delivery attempt: (recipient, original recipient, relay and next queue id side by side; whether the recipient is
+# local, None: it has none; link or 0; next queue id; (status, delay in seconds, delays a/b/c/d, DSN, reply code, reason,
+# relay kind)); what is absent is "" or NONE
+Attempt = tuple[bytes, bool | None, int, bytes, tuple[str, float | str, str, str, int | str, str, str]]
 Link = tuple[int, bytes]  # (link, queue id that the message was handed to)
 Event = tuple[Facts, Attempt | None, Refusal | None, Link | None]
+NO_HALVES = NO_ADDRESS + NO_ADDRESS + NONE + NONE
 
 STATUSES = {  # bounce_append(), defer_append(), verify_append(), sent() [src/global]; SOFTBOUNCE: soft_bounce of old
     name.encode(): name.lower()
@@ -32,17 +32,25 @@ STATUSES = {  # bounce_append(), defer_append(), verify_append(), sent() [src/gl
     SOFTBOUNCE softbounce filtered relayed discarded""".split()
 }
 PROBES = frozenset({"deliverable", "undeliverable", "undeliverable-but-not-cached"})
-DELIVERED = frozenset({"sent", "deliverable"})
-CODES = {b"%d" % code: code for code in range(200, 600)}  # reply codes
-MOST_NUMBERS = 2_048
+PROBED: Facts = ((PROBE, 1),)
+NO_FACTS: Facts = ()
+MOST_CACHED = 2_048  # fields of a line, clear text in RAM only
+LONGEST_LINK = 27  # bytes from the "ed as " before a queue id to the line's end
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
+_TO = re.compile(rb"to=" + ADDRESS, re.DOTALL).fullmatch
+_NUMBER = rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?+"
+_PLAIN = re.compile(
+    rb"delay=(\d{1,9}(?:\.\d{1,6})?+), delays=(" + _NUMBER + rb"(?:/" + _NUMBER + rb"){3}), "
+    rb"dsn=([245]\.\d{1,3}\.\d{1,3}), status=([A-Za-z-]++)"
+    rb"(?= (?:\((?:host [^ ]*+ (?:said|refused to talk to me): )?+([245]\d\d)[ -])?+) (.*+)",
+    re.DOTALL,
+).fullmatch
 _DELIVERY = re.compile(
     rb"to=" + ADDRESS + rb", (?:orig_to=" + ADDRESS + rb", )?relay=([^,]++), (?:conn_use=\d++, )?"
     rb"delay=([\d.]++), (?:delays=([\d./]++), )?(?:tls=[^,]*+, )?(?:dsn=([\d.]++), )?status=([A-Za-z-]++)",
     re.DOTALL,
 )
-PLAIN_FIELDS = 6  # to, relay, delay, delays, dsn, status
 _BARE = rb"|([^<, ][^, ]*+))"  # archives mask addresses without their <>
 _RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + _BARE + rb"(?:, orig_to=(?:" + ADDRESS + _BARE + rb")?,? ", re.DOTALL)
 _STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
@@ -50,12 +58,6 @@ _DELAYS = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?(?:/(?:0|[1-9]\d{0,8})(?
 _DELAY = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
 _DSN = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}")
 _SAID = re.compile(rb"\((?:host [^ ]*+ (?:said|refused to talk to me): )?([245]\d\d)[ -]")
-
-
-def _said(said: bytes) -> bytes:
-    """Return the reply code of b"(550 ..." or b"(host x said: 550 ...", b"" where there is none."""
-    match = _SAID.match(said)
-    return match[1] if match else b""
 
 
 class DeliveryReader:
@@ -66,38 +68,33 @@ class DeliveryReader:
         self._book = book
         self._reasons = reasons
         self._relays = Relays(pseudonyms.relay, rules)
-        self._seconds: dict[bytes | None, float | str] = {}
-        self._texts: dict[bytes | None, str] = {}
-        self._codes: dict[bytes | None, str] = {}
+        self._to = lru_cache(MOST_CACHED)(self._to_field)
+        self._relay = lru_cache(MOST_CACHED)(self._relay_field)
 
-    def read(self, host: bytes, daemon: str | None, text: bytes) -> Event | None:
+    def _to_field(self, field: bytes) -> Party | None:
+        match = _TO(field)
+        return self._book.party(match[1]) if match else None
+
+    def _relay_field(self, field: bytes) -> Relay | None:
+        return self._relays.read(field[6:]) if field.startswith(b"relay=") else None
+
+    def read(self, program: Program, text: bytes) -> Event | None:
         """Read a delivery line, `to=<…>, … status=word (text)`."""
-        # Six fields in log_adhoc()'s own order, no quote: four of five lines. Splitting costs a fourth of the pattern.
-        fields = text.split(b", ", 5)
-        if len(fields) == PLAIN_FIELDS:
-            to, relay, delay, delays, dsn, last = fields
-            status, _, said = last.partition(b" ")
-            if (
-                to.find(b">") == len(to) - 1
-                and b'"' not in to
-                and relay.startswith(b"relay=")
-                and delay.startswith(b"delay=")
-                and delays.startswith(b"delays=")
-                and dsn.startswith(b"dsn=")
-                and status.startswith(b"status=")
-            ):
-                code = said[1:4] if said.startswith((b"(2", b"(4", b"(5")) else _said(said)
-                return self._attempt(
-                    host, to[4:-1], None, relay[6:], delay[6:], delays[7:], dsn[4:], status[7:], code, said
-                )
+        # Fields in log_adhoc()'s own order, no ", " in the address: four of five lines.
+        fields = text.split(b", ", 2)
+        if len(fields) == 3:
+            party, relay, plain = self._to(fields[0]), self._relay(fields[1]), _PLAIN(fields[2])
+            if party is not None and relay is not None and plain is not None:
+                delay, delays, dsn, word, code, said = plain.groups()
+                return self._attempt(party, NO_ADDRESS, relay, float(delay), delays, dsn, word, code, said)
         match = _DELIVERY.match(text)
         if match is None:
-            return self._unordered(host, text)
-        to, original, relay, delay, delays, dsn, status = match.groups()
+            return self._unordered(text)
+        to, original, hop, delay, delays, dsn, word = match.groups()
         said = text[match.end() + 1 :]
-        return self._attempt(host, to, original, relay, delay, delays, dsn, status, _said(said), said)
+        return self._checked(to, original, hop, delay, delays, dsn, word, said)
 
-    def _unordered(self, host: bytes, text: bytes) -> Event | None:
+    def _unordered(self, text: bytes) -> Event | None:
         """Read a delivery line whose fields come in another order, or with others among them."""
         found = _RECIPIENT.match(text)
         if found is None:
@@ -112,62 +109,61 @@ class DeliveryReader:
         original = found[4] if found[3] is None else found[3]
         get = named.get
         said = status[2].removeprefix(b" ")
+        hop = get(b"relay", b"none")
+        return self._checked(to, original, hop, get(b"delay"), get(b"delays"), get(b"dsn"), status[1], said)
+
+    def _checked(
+        self, to: bytes, original: bytes | None, hop: bytes, delay: bytes | None, delays: bytes | None,
+        dsn: bytes | None, word: bytes, said: bytes,
+    ) -> Event | None:  # fmt: skip
+        """Return the event of an attempt's fields, of which none but the status need be right."""
+        party = self._book.party
+        code = _SAID.match(said)
         return self._attempt(
-            host, to, original, get(b"relay", b"none"), get(b"delay"), get(b"delays"), get(b"dsn"), status[1],
-            _said(said), said,
-        )  # fmt: skip
+            party(to),
+            NO_ADDRESS if original is None else party(original)[0],
+            self._relay(b"relay=" + hop) or NO_RELAY,
+            float(delay) if delay and _DELAY.fullmatch(delay) else "",
+            delays if delays and _DELAYS.fullmatch(delays) else b"",
+            dsn if dsn and _DSN.fullmatch(dsn) else b"",
+            word,
+            code[1] if code else None,
+            said,
+        )
 
     def _attempt(
-        self, host: bytes, to: bytes, original: bytes | None, relay: bytes, delay: bytes | None,
-        delays: bytes | None, dsn: bytes | None, word: bytes, code: bytes, said: bytes,
+        self, party: Party, original: bytes, relay: Relay, delay: float | str, delays: bytes, dsn: bytes, word: bytes,
+        code: bytes | None, said: bytes,
     ) -> Event | None:  # fmt: skip
-        """Return the event of an attempt's fields; said is the text behind the status."""
+        """Return the event of an attempt; said is the text behind the status."""
         status = STATUSES.get(word)
         if status is None:
             return None
-        # Their vocabularies are small: two digits of a delay, a hundred codes.
-        seconds = self._seconds.get(delay)
-        if seconds is None:
-            seconds = self._remember(self._seconds, delay, float(delay) if delay and _DELAY.fullmatch(delay) else "")
-        parts = self._texts.get(delays)
-        if parts is None:
-            shown = delays.decode("ascii") if delays and _DELAYS.fullmatch(delays) else ""
-            parts = self._remember(self._texts, delays, shown)
-        enhanced = self._codes.get(dsn)
-        if enhanced is None:
-            enhanced = self._remember(self._codes, dsn, dsn.decode("ascii") if dsn and _DSN.fullmatch(dsn) else "")
-        relay_name, relay_kind = self._relays.relay(relay)
-        reason = "" if status in DELIVERED else self._reasons.classify(said, dsn or b"", CODES.get(code, ""))
-        link, next_id = 0, NONE
-        # "... queued as QID)" and "(forwarded as QID)" end the line; whatever else a server says is no link.
-        at = said.rfind(b"ed as ", -27) if status == "sent" else -1
-        if at > 0:
-            following = said[at + 6 :].rstrip(b")")
-            before = said[at - 7 : at]
-            if before.endswith((b" queu", b"forward")) and LEAST <= len(following) <= MOST and following.isalnum():
-                link = FORWARD if before.endswith(b"d") else FILTER
-                next_id = self._pseudonyms.queue_id(following)
-        party = self._book.party
-        attempt = (
-            party(to),
-            NOBODY if original is None else party(original),
-            status,
-            seconds,
-            parts,
-            enhanced,
-            CODES.get(code, ""),
-            reason,
-            relay_name,
-            relay_kind,
+        number: int | str = "" if code is None else int(code)
+        next_id, link, facts, reason = NONE, None, NO_FACTS, ""
+        if status == "sent":
+            # "... queued as QID)" and "(forwarded as QID)" end the line; whatever else a server says is no link.
+            link = self._link(said) if b"ed as " in said[-LONGEST_LINK:] else None
+            if link is not None:
+                next_id = link[1]
+        elif status != "deliverable":
+            reason = self._reasons.classify(said, dsn, number)
+        if status in PROBES:
+            facts = PROBED
+        name, kind = relay
+        address, local = party
+        return facts, (
+            address + original + name + next_id,
+            local,
+            0 if link is None else link[0],
             next_id,
-            link,
-        )
-        facts: Facts = ((PROBE, 1),) if status in PROBES else ()
-        return facts, attempt, None, (link, next_id) if link else None
+            (status, delay, delays.decode("ascii"), dsn.decode("ascii"), number, reason, kind),
+        ), None, link  # fmt: skip
 
-    @staticmethod
-    def _remember(known: dict[bytes | None, T], field: bytes | None, value: T) -> T:
-        if len(known) >= MOST_NUMBERS:
-            known.clear()
-        known[field] = value
-        return value
+    def _link(self, said: bytes) -> Link | None:
+        at = said.rfind(b"ed as ")
+        following = said[at + 6 :].rstrip(b")")
+        before = said[max(at - 7, 0) : at]
+        if before.endswith((b" queu", b"forward")) and LEAST <= len(following) <= MOST and following.isalnum():
+            return FORWARD if before.endswith(b"d") else FILTER, self._pseudonyms.queue_id(following)
+        return None

@@ -10,20 +10,20 @@ these, and values of one kind compare with each other: absent is pseudonym.NONE 
 from collections.abc import Iterable
 from typing import Any
 
-Fact = tuple[int, int, Any, int]
+Fact = tuple[int, int, Any, bytes]
 Folded = dict[int, Any]
 
-# single: the least (second, value) stays
+# single: the least (second, value) stays; an address is user and domain side by side, 32 bytes
 SEEN = 0  # any line with the queue id: 0
-CLIENT = 1  # smtpd's client=: (origin, loopback 0/1, submitter user, submitter domain)
+CLIENT = 1  # smtpd's client=: (origin, loopback 0/1, submitter)
 UID = 2  # pickup's uid=: 0
 MESSAGE_ID = 3  # pseudonym, NONE where the header is missing or empty
 ACTIVE = 4  # qmgr's "queue active": (size, recipients)
-SENDER = 5  # (kind, user, domain, list user, list domain, is_list 0/1)
-PICKUP_SENDER = 6  # as SENDER, before rewriting: used where qmgr's is not seen
-RESENT_ID = 7
-PARENT = 8  # (link, parent's token, parent's queue id): who handed the message over
-END = 9  # 0
+END = 5  # 0
+SENDER = 6  # (kind, address, address of the list's member, is_list 0/1)
+PICKUP_SENDER = 7  # as SENDER, before rewriting: used where qmgr's is not seen
+RESENT_ID = 8
+PARENT = 9  # (link, parent's queue id): who handed the message over
 PROBE = 10  # 1: an address verification probe
 ARRIVED = 11  # a delivery line's second less its delay, where nothing earlier was seen
 DATE = 16  # UTC seconds
@@ -38,7 +38,7 @@ FIRST_HEADER = DATE
 FROM = 32
 TO = 33
 CC = 34
-BCC = 35  # (user, domain)
+BCC = 35  # addresses
 SCORE = 36  # spam score logged by our own milter
 FILTER_SCORE = 37  # spam score in a header, to be believed behind a content filter only
 FIRST_MANY = FROM
@@ -102,8 +102,9 @@ def fold(facts: Iterable[Fact], until: int) -> Folded:
     if ordered and ordered[0][0] > until:
         ordered = [fact for fact in ordered if fact[0] <= until]
     folded: Folded = {fact[1]: fact for fact in ordered}  # the least comes last and stays
-    for kind in MANY & folded.keys():
-        folded[kind] = {fact[2] for fact in ordered if fact[1] == kind}
+    if not MANY.isdisjoint(folded):
+        for kind in MANY & folded.keys():
+            folded[kind] = {fact[2] for fact in ordered if fact[1] == kind}
     return folded
 
 

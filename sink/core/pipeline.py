@@ -4,17 +4,23 @@
 file, socket, clock or log. What it counts it counts by daemon and reason, never by text.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
-from sink.core.correlate import MOST_RECENT, Correlator, Host
+from sink.core.correlate import Correlator
 from sink.core.deliveries import Event
+from sink.core.epochs import Epoch as Epoch
+from sink.core.epochs import Parsers
+from sink.core.facts import ARRIVED
+from sink.core.hosts import Host
 from sink.core.messages import Message
-from sink.core.parse import BAD_SYNTAX, SESSION, Parser
+from sink.core.parse import BAD_SYNTAX, SESSION, Reading
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
+from sink.core.refusals import Refusal
 from sink.core.rows import SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
@@ -23,18 +29,9 @@ from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
 NOWHERE = Host(b"")
-
-
-class Epoch(NamedTuple):
-    """A range of log time [since, until) in UTC seconds (None: open) and its secret; None is destroyed."""
-
-    number: int
-    since: int | None
-    until: int | None
-    secret: bytes | None
-
-    def __repr__(self) -> str:
-        return f"Epoch(number={self.number})"
+MOST_RECENT = 2_000  # queue ids whose message is found without a token
+FIRST_WORD = re.compile(rb"[^ =]++")
+REFUSING = frozenset({b"reject:", b"milter-reject:", b"milter-header-reject:", b"proxy-reject:"})
 
 
 class Batch(NamedTuple):
@@ -67,14 +64,9 @@ class Pipeline:
         self.counts: Counter[str] = Counter()
         self.reader = reader
         self._rules = rules
-        self._naming = naming
-        self._epochs = tuple(epochs)
+        self._parsers = Parsers(rules, epochs, self.counts, naming)
         self._tokens = Tokens(correlation)
-        first = self._epochs[0]
-        always = len(self._epochs) == 1 and first.since is None and first.until is None
-        self._only = first if always and first.secret is not None else None
         self.watched = False  # whether apply() is to see every event, which costs
-        self._parsers: dict[int, Parser] = {}
         self._rejects: list[Row] = []
         self._shown: set[bytes] = set()  # delivery keys that an earlier run's preview() showed
         self._correlator = Correlator(rules, self.counts)
@@ -85,45 +77,55 @@ class Pipeline:
 
     def feed(self, lines: Sequence[bytes]) -> Batch:
         """Take lines without their newline; return what they and the log time they bring let leave."""
-        counts, correlator = self.counts, self._correlator
-        hosts, learn = correlator.hosts, correlator.learn
+        counts, reader, correlator = self.counts, self.reader, self._correlator
+        learn, tags = correlator.learn, reader.tags
         strange = ignored = nameless = unread = 0
-        name: bytes | None = None  # a line without a host has an empty one
-        host = NOWHERE
-        for record in self.reader.records(lines):
-            if record is None:
-                unread += 1
-                continue
-            second, micros, named, (program, pid), text = record
-            _, daemon, postfix, words = program
-            if not postfix:
-                strange += 1
-                continue
-            if daemon is None:
-                nameless += 1
-            if named != name:
-                name, host = named, hosts.get(named) or correlator.host(named)
-            if second != host.clock or host.strays:
-                correlator.hear(host, second)
-            at = text.find(b": ", 5, 22)
-            message = host.recent.get(text[:at]) if at > 0 else None
-            if message is None or message.gone:
-                if at < 0 or not self._take_first(host, second, int(micros), program, pid, text, at):
-                    if text.partition(b" ")[0] in words:
-                        ignored += 1
+        last = where = None  # stamp and place of the line before, where they still tell second and host
+        spots: dict[bytes, tuple[bytes, int, Host]] = {}  # by place: stamp, second, host
+        host, second = NOWHERE, 0
+        recent = host.recent
+        for entry in reader.entries(lines):
+            stamp, micros, place, tag, queue_id, word, text = entry
+            program, pid = tags[tag]
+            if stamp != last or place != where:
+                spot = spots.get(place)
+                if spot is not None and spot[0] == stamp and not spot[2].strays:
+                    last, second, host = spot
+                    where, recent = place, host.recent
+                else:
+                    if stamp:
+                        moment = reader.moment(stamp, place, queue_id)
                     else:
-                        self._not_understood(program)
+                        moment, (micros, tag, queue_id, word, text) = reader.alone(text)
+                        program, pid = tags[tag]
+                    last = None
+                    if moment is None:
+                        unread += 1
+                        continue
+                    if program.postfix:
+                        second = moment[0]
+                        host = correlator.hear(moment[1], second)
+                        recent = host.recent
+                        if stamp:
+                            spots[place] = stamp, second, host
+            if not program.whole:
+                if not program.postfix:
+                    strange += 1
+                    continue
+                nameless += 1
+            message = recent.get(queue_id)
+            if message is None:
+                if not queue_id and word in program.ignored:
+                    ignored += 1
+                else:
+                    self._take_first(host, second, micros, program, pid, queue_id, word, text)
                 continue
-            handler = message.handlers.get(text[at + 2 : at + 6])
-            event = None if handler is None else handler(name, daemon, text[at + 2 :])
-            if event is None:
-                event = self._parsers[message.epoch].parse_rest(name, daemon, text[at + 2 :])
-            if event is None:
-                self._not_understood(program)
-            elif event[1] is event[2] is event[3] and not self.watched:
-                learn(host, message, second, int(micros), event[0])
+            reading = message.readers.get(word)
+            facts = None if reading is None else reading(program, text)
+            if facts is not None:
+                learn(host, message, second, micros, facts)
             else:
-                self.apply(host, message, second, int(micros), program, pid, text, event)
+                self._take(host, message, second, micros, program, pid, queue_id, word, text)
         long = sum(len(line) > MOST_LINE for line in lines) if unread else 0
         counts["lines"] += len(lines)
         counts["postfix_lines"] += len(lines) - strange - unread
@@ -137,139 +139,140 @@ class Pipeline:
         self.counts["not_understood"] += 1
         self.counts["not_understood:" + (program.daemon or "unknown")] += 1
 
-    def _take_first(
-        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
-    ) -> bool:
-        """Take a text whose queue id was not met lately; False where it has none, or nothing is known of it."""
-        queue_id = text[:at]
-        if not is_queue_id(queue_id):
-            return self._take_noqueue(host, second, micros, program, pid, text, at)
-        found = self._understood(host, queue_id, second, program, text[at + 2 :])
-        if found is None:
-            return False
-        self.apply(host, found[0], second, micros, program, pid, text, found[1])
-        return True
+    def _take(
+        self, host: Host, message: Message, second: int, micros: bytes, program: Program, pid: bytes, queue_id: bytes,
+        word: bytes, text: bytes,
+    ) -> None:  # fmt: skip
+        """Take a text of a message met lately that gives more than facts."""
+        if message.gone:
+            self._take_first(host, second, micros, program, pid, queue_id, word, text)
+            return
+        parser = self._parsers.numbered(message.epoch)
+        parse = None if parser is None else parser.parse if self.watched else parser.parse_rest
+        event = None if parse is None else parse(program, word, text)
+        if event is None:
+            self._not_understood(program)
+        else:
+            self.apply(host, message, second, micros, program, pid, queue_id, text, event)
 
-    def _understood(
-        self, host: Host, queue_id: bytes, second: int, program: Program, text: bytes
-    ) -> tuple[Message, Event] | None:
-        """Parse a text of a queue id that was not met lately; return its message, opened if it is new, and the event.
+    def _take_first(
+        self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, queue_id: bytes, word: bytes,
+        text: bytes,
+    ) -> None:  # fmt: skip
+        """Take a text whose queue id was not met lately, or that has none.
 
         A text that is not understood opens nothing: no fact came of it.
         """
+        if not is_queue_id(queue_id):
+            whole = queue_id + b": " + text if queue_id else text
+            if not self._take_noqueue(host, second, micros, program, pid, whole):
+                if whole.partition(b" ")[0] in program.ignored:
+                    self.counts["ignored"] += 1
+                else:
+                    self._not_understood(program)
+            return
+        found = self._understood(host, queue_id, second, program, word, text)
+        if found is None:
+            self._not_understood(program)
+        else:
+            self.apply(host, found[0], second, micros, program, pid, queue_id, text, found[1])
+
+    def _understood(
+        self, host: Host, queue_id: bytes, second: int, program: Program, word: bytes, text: bytes
+    ) -> tuple[Message, Event] | None:
+        """Return the message of a queue id that was not met lately, opened where it is new, and a text's event."""
+        correlator = self._correlator
         token = self._tokens.token(host.name, queue_id)
-        message = self._correlator.messages.get(token)
-        epoch = self._epoch(second) if message is None else None
-        parser = self._parsers.get(message.epoch) if message is not None else epoch and self._parser(epoch)
-        event = parser.parse(host.name, program.daemon, text) if parser else None
+        message = correlator.messages.get(token)
+        parser = self._parsers.at(second) if message is None else self._parsers.numbered(message.epoch)
+        event = None if parser is None else parser.parse(program, word, text)
         if parser is None or event is None:
             return None
-        if message is None and epoch is not None:
+        if message is None:
+            readers: dict[bytes, Reading] = {} if self.watched else parser.readers
             hidden = parser.pseudonyms.queue_id(queue_id)
-            message = self._correlator.message(host, token, hidden, epoch.number, second)
-            message.handlers = parser.handlers
-        assert message is not None
-        if len(host.recent) >= MOST_RECENT:
-            host.recent = {known: found for known, found in host.recent.items() if not found.gone}
-            if len(host.recent) >= MOST_RECENT // 2:
-                host.recent.clear()
-        host.recent[queue_id] = message
+            message = correlator.open(host, token, hidden, parser.epoch, second, readers)
+        recent = host.recent
+        if len(recent) >= MOST_RECENT:
+            kept = {known: one for known, one in recent.items() if not one.gone}
+            recent.clear()
+            if len(kept) < MOST_RECENT // 2:
+                recent.update(kept)
+        recent[queue_id] = message
         return message, event
 
     def apply(
-        self, host: Host, message: Message, second: int, micros: int, program: Program, pid: bytes, text: bytes,
-        event: Event,
+        self, host: Host, message: Message, second: int, micros: bytes, program: Program, pid: bytes, queue_id: bytes,
+        text: bytes, event: Event,
     ) -> None:  # fmt: skip
         """Give an event to its message; its attempt waits, its refusal leaves."""
         correlator = self._correlator
-        correlator.apply(host, message, second, micros, event)
-        _, attempt, refusal, _ = event
+        facts, attempt, refusal, link = event
+        correlator.learn(host, message, second, micros, facts)
         if attempt is not None:
-            self.counts["delivery_lines" if attempt[0] is not None else "expired_lines"] += 1
-            parser = self._own_parser(second)
-            if parser is None:
-                return
-            key = parser.pseudonyms.delivery_key(host.name, second, pid, text.rstrip())
-            correlator.wait(host, message, second, micros, key, program.instance, program.daemon, attempt)
+            halves, local, kind, next_id, said = attempt
+            if not message.arrived and said[1] != "":
+                message.facts.append((second, ARRIVED, second - round(float(said[1])), b""))
+            self.counts["expired_lines" if local is None else "delivery_lines"] += 1
+            parser = self._parsers.at(second)
+            if parser is not None:
+                key = parser.pseudonyms.delivery_key(host.name, second, pid, queue_id + b": " + text.rstrip())
+                agent = program.daemon or ""
+                waiting = second, micros, key + halves, program.instance, agent, local, kind, next_id, said
+                correlator.wait(host, message, waiting)
         elif refusal is not None:
-            self.refuse(host, second, micros, program, pid, text, refusal[-1], event)
+            self.refuse(host, second, micros, program, pid, queue_id + b": " + text, refusal)
+        if link is not None:
+            correlator.hand_on(host, message, second, micros, link)
 
     def refuse(
-        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, category: str,
-        event: Event,
-    ) -> None:  # fmt: skip
+        self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, text: bytes, refusal: Refusal
+    ) -> None:
         """Let a refusal leave, unless its category is not kept."""
+        stage, code, dsn, sender, recipient, category = refusal
         if category in self._rules.dropped_rejects:
             self.counts["rejects_not_kept"] += 1
             return
-        epoch = self._epoch(second)
-        refusal = event[2]
-        if epoch is None or refusal is None:
+        parser = self._parsers.at(second)
+        if parser is None:
             return
-        stage, code, dsn, sender, recipient, _ = refusal
         self.counts["rejects"] += 1
-        key = self._parser(epoch).pseudonyms.reject_id(host.name, second, micros, pid, text.rstrip())
-        kind, user, domain, *_ = sender or NO_SENDER
-        user_to, domain_to, _ = recipient or NOBODY
-        halves = b"".join((key, user, domain, user_to, domain_to))
+        fraction = int(micros or 0)
+        key = parser.pseudonyms.reject_id(host.name, second, fraction, pid, text.rstrip())
+        kind, address, *_ = sender or NO_SENDER
         self._rejects.append(
             (
-                second, halves, micros, epoch.number, host.text, program.instance, program.daemon or "", stage,
-                code or "", dsn or "", kind, category,
+                second, key + address + (recipient or NOBODY)[0], fraction, parser.epoch, host.text, program.instance,
+                program.daemon or "", stage, code or "", dsn or "", kind, category,
             )
         )  # fmt: skip
 
     def _take_noqueue(
-        self, host: Host, second: int, micros: int, program: Program, pid: bytes, text: bytes, at: int
+        self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, text: bytes
     ) -> bool:
         """Take what smtpd and postscreen say without a queue id; a proxied session stands for one."""
-        rest = text[at + 2 :] if text.startswith(b"NOQUEUE: ") else text
-        begin = rest[:4]
-        if begin in (b"clie", b"prox") and not rest.startswith(b"proxy-reject"):
-            if text is rest and begin == b"clie":
+        rest = text[9:] if text.startswith(b"NOQUEUE: ") else text
+        match = FIRST_WORD.match(rest)
+        word = match[0] if match else b""
+        if word in (b"client", b"proxy-accept:"):
+            if text is rest and word == b"client":
                 return False  # a client= without a queue id and without NOQUEUE is masked
-            found = self._understood(host, SESSION + pid, second, program, rest)
+            found = self._understood(host, SESSION + pid, second, program, word, rest)
             if found is not None:
-                self.apply(host, found[0], second, micros, program, pid, text, found[1])
+                self.apply(host, found[0], second, micros, program, pid, SESSION + pid, rest, found[1])
             return found is not None
-        parser = self._own_parser(second)
+        parser = self._parsers.at(second)
         if parser is None:
             return False
-        if begin in (b"reje", b"milt", b"prox") or rest.startswith(BAD_SYNTAX):
-            event = parser.parse(host.name, program.daemon, rest)
+        if word in REFUSING or rest.startswith(BAD_SYNTAX):
+            event = parser.parse(program, word, rest)
             if event is not None and event[2] is not None:
-                self.refuse(host, second, micros, program, pid, text, event[2][-1], event)
+                self.refuse(host, second, micros, program, pid, text, event[2])
                 return True
-        if text is not rest and parser.parse(host.name, program.daemon, rest) is not None:
+        if text is not rest and parser.parse(program, word, rest) is not None:
             self.counts["ignored"] += 1
             return True
         return False
-
-    # -- epochs
-
-    def _epoch(self, second: int) -> Epoch | None:
-        for epoch in self._epochs:
-            if (epoch.since is None or epoch.since <= second) and (epoch.until is None or second < epoch.until):
-                if epoch.secret is None:
-                    self.counts["epoch_destroyed"] += 1
-                    return None
-                return epoch
-        return None
-
-    def _parser(self, epoch: Epoch) -> Parser:
-        parser = self._parsers.get(epoch.number)
-        if parser is None:
-            assert epoch.secret is not None
-            pseudonyms = self._naming(epoch.secret, self._rules.plain_queue_id)
-            parser = self._parsers[epoch.number] = Parser(pseudonyms, self._rules)
-        return parser
-
-    def _own_parser(self, second: int) -> Parser | None:
-        """Return the parser of the epoch that holds a line's own time."""
-        if self._only is not None:
-            return self._parser(self._only)
-        epoch = self._epoch(second)
-        return None if epoch is None else self._parser(epoch)
 
     # -- time and state
 
@@ -329,10 +332,10 @@ class Pipeline:
                 name, queue_id, fact = decode_link(value)
                 correlator.take_up_link(correlator.host(name), queue_id, fact)
                 continue
-            message = decode_message(token, value)
-            epoch = next((e for e in self._epochs if e.number == message.epoch and e.secret), None)
-            if epoch is not None:
-                message.handlers = self._parser(epoch).handlers
+            message = decode_message(token, value, correlator.host)
+            parser = self._parsers.numbered(message.epoch)
+            if parser is not None:
+                message.readers = {} if self.watched else parser.readers
                 correlator.take_up(message)
                 if shown:
                     self._shown.update(waiting[2] for waiting in message.waiting)

@@ -5,15 +5,15 @@ relay=none | local | virtual | a pipe's service name | host[private/socket] | ho
 """
 
 import re
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from sink.core.pseudonym import NONE, Digest
 from sink.core.rules import Network, Rules
 
 FOUR = 4  # parts of an IPv4 address
-NO_RELAY = (NONE, "none")
-LOCAL = (NONE, "local")
+Relay = tuple[bytes, str]  # (pseudonym of the host or NONE, kind)
+NO_RELAY: Relay = (NONE, "none")
+LOCAL: Relay = (NONE, "local")
 
 _HOST = re.compile(rb"([^\[\]\s]*+)\[([^\]\s]*+)\](?::\d{1,5})?\Z")
 
@@ -53,16 +53,14 @@ def plain_address(raw: bytes) -> str:
 
 
 class Relays:
-    """Relays by their text, cached: a host delivers to few relays again and again."""
+    """Relays by their text."""
 
     def __init__(self, digest: Digest, rules: Rules) -> None:
         self._digest = digest
         self._internal = Networks(rules.internal_networks)
         self._internal_hosts = rules.internal_hosts
-        # The cache holds clear text, in RAM only, as the address cache does.
-        self.relay = lru_cache(maxsize=1_024)(self._relay)
 
-    def _relay(self, text: bytes) -> tuple[bytes, str]:
+    def read(self, text: bytes) -> Relay:
         """Return (pseudonym of the host or NONE, kind) of a relay= value."""
         if text == b"none":
             return NO_RELAY

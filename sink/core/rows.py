@@ -24,21 +24,22 @@ from sink.core.facts import (
     SUBJECT,
     TO,
 )
-from sink.core.pseudonym import NONE
+from sink.core.pseudonym import NONE, WIDTH
 
 Row = tuple[Any, ...]
 
-# Columns of table `delivery`; the views give them DESIGN's names and forms.
+# Columns of table `delivery`, first those of the attempt, then those that all rows of a message share; the views give
+# them DESIGN's names and forms.
 HALVES = (
-    "id", "queue_id", "message_id", "resent_message_id", "re_message_id", "sender_user", "sender_domain",
-    "recipient_user", "recipient_domain", "original_user", "original_domain", "list_user", "list_domain",
-    "submitter_user", "submitter_domain", "relay", "next_queue_id", "parent_queue_id",
+    "id", "recipient_user", "recipient_domain", "original_user", "original_domain", "relay", "next_queue_id",
+    "queue_id", "parent_queue_id", "message_id", "resent_message_id", "re_message_id",
+    "submitter_user", "submitter_domain", "sender_user", "sender_domain", "list_user", "list_domain",
 )  # fmt: skip
 SCALARS = (
-    "logged_micros", "epoch", "host", "instance", "agent", "first_seen", "date", "sender_kind",
-    "from", "to", "cc", "bcc",
-    "message_size", "recipients", "spam_score", "subject_size", "is_list", "is_outgoing", "is_internal", "headers_cut",
-    "status", "delay", "delays", "dsn", "reply_code", "reason", "relay_kind", "origin",
+    "logged_micros", "instance", "agent", "is_outgoing", "is_internal",
+    "status", "delay", "delays", "dsn", "reply_code", "reason", "relay_kind", "host",
+    "epoch", "first_seen", "date", "sender_kind", "from", "to", "cc", "bcc",
+    "message_size", "recipients", "spam_score", "subject_size", "is_list", "headers_cut", "origin",
 )  # fmt: skip
 # Behind the scalars, and only where the operator keeps queue ids plain.
 PLAIN = ("queue_id", "next_queue_id", "parent_queue_id")
@@ -54,16 +55,17 @@ REJECT_SCALARS = (
 INHERITED = (MESSAGE_ID, RESENT_ID, DATE, SUBJECT, REPLY_ID, REFERENCE, LIST, FROM, TO, CC, BCC, SCORE, HEADERS, CUT)
 
 
-def shown(user: bytes, domain: bytes) -> str:
+def shown(address: bytes) -> str:
     """Return an address's pseudonym as the views show it: 32hex@32hex, 32hex for a bare user, "" for nobody."""
+    user, domain = address[:WIDTH], address[WIDTH:]
     if domain != NONE:
         return f"{user.hex()}@{domain.hex()}"
     return "" if user == NONE else user.hex()
 
 
-def listed(parties: set[tuple[bytes, bytes]] | None) -> str:
+def listed(addresses: set[bytes] | None) -> str:
     """Return a header's addresses as the views show them: sorted, space-separated, "" where it has none."""
-    return " ".join(sorted([shown(*party) for party in parties])).strip() if parties else ""
+    return " ".join(sorted([shown(address) for address in addresses])).strip() if addresses else ""
 
 
 def score_of(own: set[float] | None, filtered: set[float] | None) -> float | str:

@@ -5,13 +5,14 @@ first number is the format's version. What is written holds pseudonyms and numbe
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from sink.core.correlate import Host
 from sink.core.facts import Fact
+from sink.core.hosts import Host
 from sink.core.messages import Message
 
-VERSION = 1
+VERSION = 2
 _PLAIN_SLOTS = (
     "epoch", "limit", "first", "first_micros", "last", "opened", "ended", "active", "arrived", "plain", "headers",
 )  # fmt: skip
@@ -19,6 +20,9 @@ _PLAIN_SLOTS = (
 
 class StateError(Exception):
     """Open state that this version cannot read."""
+
+
+_DAMAGED = StateError("open state is damaged")
 
 
 def _hidden(value: object) -> dict[str, str]:
@@ -40,7 +44,7 @@ def _load(text: bytes) -> Any:
     try:
         value = json.loads(text, object_hook=lambda found: bytes.fromhex(found["b"]))
     except (ValueError, KeyError, TypeError):
-        raise StateError("open state is damaged") from None
+        raise _DAMAGED from None
     if not isinstance(value, list) or not value or value[0] != VERSION:
         raise StateError("open state is of another version")
     return value[1:]
@@ -50,20 +54,22 @@ def encode_message(message: Message) -> bytes:
     """Return an open message as bytes."""
     plain = [getattr(message, name) for name in _PLAIN_SLOTS]
     return _dump(
-        [VERSION, message.host, message.queue_id, plain, message.facts, message.waiting, message.children]
+        [VERSION, message.host.name, message.queue_id, plain, message.facts, message.waiting, message.children]
     )
 
 
-def decode_message(token: bytes, text: bytes) -> Message:
+def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) -> Message:
     """Return the open message of encode_message(); raises StateError."""
-    host, queue_id, plain, facts, waiting, children = _load(text)
-    message = Message(token, host, queue_id, 0, 0)
-    for name, value in zip(_PLAIN_SLOTS, plain, strict=True):
-        setattr(message, name, value)
-    message.facts = [_tuples(fact) for fact in facts]
-    message.waiting = [_tuples(attempt) for attempt in waiting]
-    message.children = tuple(children)
-    message.retry = -1
+    try:
+        name, queue_id, plain, facts, waiting, children = _load(text)
+        message = Message(token, host_of(name), queue_id, 0, 0, {})
+        for slot, value in zip(_PLAIN_SLOTS, plain, strict=True):
+            setattr(message, slot, value)
+        message.facts = [_tuples(fact) for fact in facts]
+        message.waiting = [_tuples(attempt) for attempt in waiting]
+        message.children = tuple(children)
+    except (ValueError, TypeError):
+        raise _DAMAGED from None
     return message
 
 
@@ -74,7 +80,10 @@ def encode_link(host: bytes, queue_id: bytes, fact: Fact) -> bytes:
 
 def decode_link(text: bytes) -> tuple[bytes, bytes, Fact]:
     """Return (host, queue id, fact) of encode_link(); raises StateError."""
-    host, queue_id, fact = _load(text)
+    try:
+        host, queue_id, fact = _load(text)
+    except ValueError:
+        raise _DAMAGED from None
     return host, queue_id, _tuples(fact)
 
 
@@ -85,5 +94,8 @@ def encode_host(host: Host) -> bytes:
 
 def decode_host(text: bytes, host: Host) -> None:
     """Set a host's log clock from encode_host()'s bytes; raises StateError."""
-    host.clock, strays = _load(text)
-    host.strays = list(strays)
+    try:
+        host.clock, strays = _load(text)
+        host.strays = list(strays)
+    except (ValueError, TypeError):
+        raise _DAMAGED from None

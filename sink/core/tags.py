@@ -5,7 +5,7 @@ stands before the first slash, the daemon after the last. Where a relay's templa
 daemon is lost (None), which the summary tells.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sink.core.grammar import ignored_words
 
@@ -21,19 +21,25 @@ DAEMONS = frozenset(
 MOST_NAME = 64  # bytes of an instance name; syslog_name is an operator's short word
 
 
-class Program(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Program:
     """Who logs: an instance and a daemon of Postfix, or (postfix false) somebody else."""
 
     instance: str
     daemon: str | None
     postfix: bool
     ignored: dict[bytes, str]  # first words of its texts that are knowingly ignored
+    whole: bool  # of Postfix, daemon and all
+
+    def __hash__(self) -> int:
+        return hash((self.instance, self.daemon, self.postfix))
 
 
-OTHER = Program("", None, False, {})
+Named = tuple[Program, bytes]  # with the process id
+OTHER = Program("", None, False, {}, False)
 
 
-def read_tag(tag: bytes) -> tuple[Program, bytes]:
+def read_tag(tag: bytes) -> Named:
     """Return (program, process id) of a tag such as b"postfix/smtpd[12]:"; OTHER where Postfix did not log."""
     name, _, rest = tag.rstrip(b":").partition(b"[")
     pid = rest.partition(b"]")[0]
@@ -44,7 +50,7 @@ def read_tag(tag: bytes) -> tuple[Program, bytes]:
     instance, slash, path = name.decode("ascii").partition("/")
     daemon = path.rpartition("/")[2]
     if slash and daemon in DAEMONS and instance:
-        return Program(instance, daemon, True, ignored_words(daemon)), pid
+        return Program(instance, daemon, True, ignored_words(daemon), True), pid
     if instance.startswith("postfix"):
-        return Program(instance, None, True, ignored_words(None)), pid
+        return Program(instance, None, True, ignored_words(None), False), pid
     return OTHER, pid

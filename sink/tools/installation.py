@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sink.config import CATEGORIES, Config
 from sink.core.addresses import NormalForm
-from sink.core.pipeline import Epoch, Pipeline
+from sink.core.epochs import Epoch
+from sink.core.pipeline import Pipeline
 from sink.core.rules import Network, Rules
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, Fault

@@ -21,6 +21,5 @@ def run(config: Config) -> int:
         print("postsink: type addresses, a line each; Ctrl-D ends them", file=sys.stderr)
     book = AddressBook(Pseudonyms(secret), rules(config, config.timezone or "UTC"))
     for line in sys.stdin.buffer:
-        user, domain, _ = book.party(line.strip())
-        print(shown(user, domain))
+        print(shown(book.party(line.strip())[0]))
     return OK

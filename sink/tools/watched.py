@@ -36,12 +36,13 @@ class Watched(Pipeline):
         if found:
             self.seen.append("facts: " + ", ".join(_KINDS.get(kind, "other") for kind, _ in found))
         if attempt is not None:
-            self.seen.append(f"delivery attempt: {attempt[2]}, by relay {attempt[9]}; its row leaves 7 seconds later")
+            status, relay_kind = attempt[-1][0], attempt[-1][-1]
+            self.seen.append(f"delivery attempt: {status}, by relay {relay_kind}; its row leaves 7 seconds later")
         if link is not None:
             self.seen.append(f"link: {_LINKS[link[0]]}")
         super().apply(*given)
 
     def refuse(self, *given: Any) -> None:
         """Note the refusal, then take it as ever."""
-        self.seen.append(f"refusal: {given[-2]}")
+        self.seen.append(f"refusal: {given[-1][-1]}")
         super().refuse(*given)

@@ -1,0 +1,42 @@
+"""One logging host: its clock, and what waits for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sink.core.facts import Fact
+
+if TYPE_CHECKING:
+    from sink.core.messages import Message
+
+NEVER = 1 << 62
+
+
+class Host:
+    """One host's log clock, and what waits for it."""
+
+    __slots__ = (
+        "born", "clock", "dues", "ending", "heap", "heard", "messages", "name", "named", "naming", "order", "read",
+        "recent", "slots", "strays", "text",
+    )  # fmt: skip
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.text = name.decode("utf-8", "replace")
+        self.clock = -1
+        self.strays: list[int] = []  # seconds of the last lines that were off
+        self.slots: dict[int, list[Message]] = {}  # messages with rows of a second that wait
+        self.order: list[int] = []  # a heap of the seconds of slots
+        # Messages to look at in a second: of those that ended and those that are new it comes in order, so that
+        # two queues do; the few that are looked at again go by a heap.
+        self.ending: deque[tuple[int, Message]] = deque()
+        self.born: deque[tuple[int, bytes]] = deque()  # queue ids: most messages are gone by then
+        self.dues: dict[int, list[Message]] = {}
+        self.heap: list[int] = []  # the seconds of dues
+        self.recent: dict[bytes, Message] = {}  # by queue id in clear, in RAM only: found without a token
+        self.messages: dict[bytes, Message] = {}  # by queue id
+        self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen
+        self.naming: list[tuple[int, bytes]] = []  # a heap of (second to forget it, queue id) of named
+        self.heard: float | None = None  # wall clock at which the log clock stood still
+        self.read = -1  # where it stood then
