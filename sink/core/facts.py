@@ -31,7 +31,7 @@ SUBJECT = 17  # characters
 REPLY_ID = 18  # In-Reply-To
 REFERENCE = 19  # the last uncut one of References
 LIST = 20  # 1: a header says that a list sent it
-HEADERS = 21  # 1: a header line was understood
+HEADERS = 21  # 1: a header line was understood that gave no other fact
 CUT = 22  # 1: one of them hit the length limit
 FIRST_HEADER = DATE
 # many: the set of values stays
@@ -43,6 +43,8 @@ SCORE = 36  # spam score logged by our own milter
 FILTER_SCORE = 37  # spam score in a header, to be believed behind a content filter only
 FIRST_MANY = FROM
 MANY = frozenset({FROM, TO, CC, BCC, SCORE, FILTER_SCORE})
+# one of these was seen: the message has header lines
+FROM_HEADERS = frozenset({DATE, SUBJECT, REPLY_ID, REFERENCE, LIST, HEADERS, CUT, FROM, TO, CC, BCC})
 
 # links, in PARENT's value
 FILTER = 1  # "queued as" to a queue of ours, orig_queue_id=
@@ -104,7 +106,10 @@ def fold(facts: Iterable[Fact], until: int) -> Folded:
     folded: Folded = {fact[1]: fact for fact in ordered}  # the least comes last and stays
     if not MANY.isdisjoint(folded):
         for kind in MANY & folded.keys():
-            folded[kind] = {fact[2] for fact in ordered if fact[1] == kind}
+            folded[kind] = set()
+        for fact in ordered:
+            if fact[1] >= FIRST_MANY:
+                folded[fact[1]].add(fact[2])
     return folded
 
 

@@ -47,6 +47,7 @@ ASKED = frozenset(_LISTS) | _SCORES | {
 }  # fmt: skip
 
 Facts = tuple[tuple[int, Any], ...]
+UNDERSTOOD: Facts = ((HEADERS, 1),)
 Split = tuple[bytes, bytes, bytes | None, bytes | None, bytes]
 
 
@@ -144,10 +145,9 @@ class HeaderReader:
             found = [] if last is None else [(REFERENCE, self._message_id(last))]
         elif values.is_list_header(name, value):
             found = [(LIST, 1)]
-        found.append((HEADERS, 1))
         if cut:
             found.append((CUT, 1))
-        return tuple(found)
+        return tuple(found) or UNDERSTOOD
 
 
 def _without_mark(shown: bytes, closing: bytes) -> bytes:

@@ -5,6 +5,7 @@ many servers answer 550 5.7.1 to all), then the enhanced code, then the three-di
 """
 
 import re
+from functools import lru_cache
 
 from sink.core.rules import Rules
 
@@ -107,17 +108,16 @@ _BY_CODE = {
 }  # fmt: skip
 
 MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about this length
-MOST_CACHED = 1_024  # texts, in RAM only: a message that is put off says the same at each retry
+MOST_CACHED = 1_024  # texts, in RAM only
+# Hosts and addresses in a text: they say nothing of the reason, and without them servers repeat themselves.
+_NAMES = re.compile(rb"(?<=\(host )[^ ]++|(?<=connect to )[^ ]++|(?<=connection with )[^ ]++|<[^<>]*+>").sub
 
-_WORD = re.compile(rb"[a-z]++")
-_BLANKED = bytes(byte if byte in b"abcdefghijklmnopqrstuvwxyz" else 32 for byte in range(256))
 _STEM = 4  # letters by which a wording is found
+_BEGINNINGS = re.compile(rb"(?<![a-z])[a-z]{1,%d}" % _STEM).findall
 _STEMS: dict[bytes, list[tuple[int, bytes]]] = {}
 for _rank, (_, _wordings) in enumerate(_WORDINGS):
     for _wording in _wordings:
-        _found = _WORD.search(_wording)
-        assert _found is not None
-        _STEMS.setdefault(_found[0][:_STEM], []).append((_rank, _wording))
+        _STEMS.setdefault(_BEGINNINGS(_wording)[0], []).append((_rank, _wording))
 
 
 class Classifier:
@@ -125,25 +125,20 @@ class Classifier:
 
     def __init__(self, rules: Rules) -> None:
         self._own = rules.reject_patterns
-        self._cache: dict[tuple[bytes, bytes, int | str], str] = {}
+        self._known = lru_cache(MOST_CACHED)(self._classify)
 
     def classify(self, text: bytes, dsn: bytes, code: int | str) -> str:
         """Return the class of a refusal's or failure's wording: one of CATEGORIES, "other" where nothing fits."""
-        key = (text, dsn, code)
-        found = self._cache.get(key)
-        if found is None:
-            if len(self._cache) >= MOST_CACHED:
-                self._cache.clear()
-            found = self._cache[key] = self._classify(text[:MOST_TEXT].lower(), dsn, code)
-        return found
+        text = text[:MOST_TEXT].lower()
+        for part, category in self._own:
+            if part in text:
+                return category
+        return self._known(_NAMES(b"", text), dsn, code)
 
     def _classify(self, low: bytes, dsn: bytes, code: int | str) -> str:
-        for part, category in self._own:
-            if part in low:
-                return category
         # A hundred searches through the text would cost 30 us; most wordings' first words are not in it.
         best = len(_WORDINGS)
-        for stem in _STEMS.keys() & {word[:_STEM] for word in set(low.translate(_BLANKED).split())}:
+        for stem in _STEMS.keys() & set(_BEGINNINGS(low)):
             for rank, wording in _STEMS[stem]:
                 if rank < best and wording in low:
                     best = rank

@@ -17,10 +17,9 @@ from sink.core.facts import (
     FILTER_SCORE,
     FORWARD,
     FROM,
-    HEADERS,
+    FROM_HEADERS,
     LATE,
     LIST,
-    MANY,
     MESSAGE_ID,
     NOTIFICATION,
     PARENT,
@@ -52,7 +51,6 @@ LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of 
 MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
 MILLION = 1_000_000
 NO_SENDER = ("", NO_ADDRESS, NO_ADDRESS, 0)
-MANY_OR_HEADERS = MANY | {HEADERS}
 
 
 class Settler:
@@ -107,13 +105,14 @@ class Settler:
             reply[2] if reply else NONE, submitter, sender, member,
         ))  # fmt: skip
         is_list: int | str = 1 if from_list else ""
-        if MANY_OR_HEADERS.isdisjoint(folded):
+        has_headers = not FROM_HEADERS.isdisjoint(folded)
+        if not has_headers and SCORE not in folded and FILTER_SCORE not in folded:
             return halves, (
                 message.epoch, first_seen, "", kind, "", "", "", "", size, recipients, "", "", is_list, "",
                 origin or "",
             )  # fmt: skip
         cut: int | str = ""
-        if HEADERS in folded:
+        if has_headers:
             cut = int(CUT in folded)
             is_list = int(from_list or LIST in folded)
         date, subject = (folded[kind][2] if kind in folded else "" for kind in (DATE, SUBJECT))
@@ -178,8 +177,9 @@ def handed_down(view: View, above: View | None, kind: int, queue_id: bytes) -> V
         return own, None, None, NO_ADDRESS, first_seen, queue_id, kind == FILTER
     theirs, origin, submitted, above_submitter, above_seen, _, above_is_child = above
     folded = dict(own)
+    cut_is_own = not FROM_HEADERS.isdisjoint(own)
     for column in INHERITED:
-        if column in theirs and column not in own and not (column == CUT and HEADERS in own):
+        if column in theirs and column not in own and not (column == CUT and cut_is_own):
             folded[column] = theirs[column]
     if FILTER_SCORE not in folded and above_is_child and FILTER_SCORE in theirs:
         folded[SCORE] = folded.get(SCORE) or theirs[FILTER_SCORE]

@@ -33,6 +33,7 @@ LATEST = 4_102_444_800  # the year 2100: a later time is no time
 HALF_A_YEAR = 183 * 86_400
 A_DAY = 86_400
 NO_MICROS = b"000000"
+SECONDS = {b"%02d" % second: second for second in range(60)}  # a leap second is read in full
 
 # Behind the time, a line that nothing wraps: host, tag, and a text that may begin with a queue id.
 _SHOWN = rb"[!-\xff]"  # no blank, no control byte; the engine reads a range fastest
@@ -84,7 +85,7 @@ class Reader:
         self._year = year
         self._fallback = fallback
         self._near = near  # UTC second of the last line whose year is known
-        self._seconds: dict[bytes, int] = {}  # by stamp and zone
+        self._minutes: dict[bytes, int] = {}  # by stamp and zone
         self._plain: dict[bytes, int] = {}
         self._form = _FORMS[0]  # that of the last lines
         self.tags = Tags()
@@ -140,17 +141,21 @@ class Reader:
             self._near = second
             return second, place
         zone, _, host = place.partition(b" ")
-        second = self._seconds.get(stamp + zone)
-        if second is None:
+        minute = self._minutes.get(stamp[:17] + zone)
+        within = SECONDS.get(stamp[17:])
+        if minute is None or within is None:
             iso = _ISO.fullmatch(stamp + zone)
             found = self._iso(iso) if iso else None
             if found is None:
                 return None
-            if len(self._seconds) >= MOST_CACHED:
-                self._seconds.clear()
-            second = self._seconds[stamp + zone] = found[0]
-        self._near = second
-        return second, host
+            if within is None:
+                self._near = found[0]
+                return found[0], host
+            if len(self._minutes) >= MOST_CACHED:
+                self._minutes.clear()
+            minute = self._minutes[stamp[:17] + zone] = found[0] - within
+        self._near = minute + within
+        return minute + within, host
 
     def alone(self, line: bytes) -> tuple[Moment | None, tuple[bytes, bytes, bytes, bytes, bytes]]:
         """Read a line by itself: (UTC second, host) or None, and (fraction, tag, queue id, first word, text)."""
