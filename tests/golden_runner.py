@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from sink.core.pipeline import Batch, Epoch, Pipeline
+from sink.core.epochs import Epoch
+from sink.core.pipeline import Batch, Pipeline
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rules import Rules
 from sink.core.syslog import Reader

@@ -178,16 +178,9 @@ class Correlator:
                     message.open(second)
                 elif any([fact[1] != PARENT for fact in own]):
                     break
-            elif kind == END:
-                message.end(second)
-                host.ending.append((second + LINGER, message))
-            elif kind >= FIRST_HEADER:
-                message.headers += 1
-                if message.headers > MOST_HEADERS:
-                    own.append((second, CUT, 1, micros))
-                    break
-            elif kind == PARENT:
-                self._name_parent(host, message, value[1])
+            elif kind >= END and not self._may_keep(host, message, second, kind, value):
+                own.append((second, CUT, 1, micros))
+                break
             own.append((second, kind, value, micros))
         if len(own) >= message.limit:
             message.facts = compact(own, host.clock - KEPT_LOOSE)
@@ -195,6 +188,18 @@ class Correlator:
             message.retry = -1
         if self.changed is not None:
             self.changed[message.token] = message
+
+    def _may_keep(self, host: Host, message: Message, second: int, kind: int, value: Any) -> bool:
+        """Note an end, a parent, a header; False where a message has more header facts than are kept."""
+        if kind == END:
+            message.end(second)
+            host.ending.append((second + LINGER, message))
+        elif kind == PARENT:
+            self._name_parent(host, message, value[1])
+        elif kind >= FIRST_HEADER:
+            message.headers += 1
+            return message.headers <= MOST_HEADERS
+        return True
 
     def _retry(self, message: Message, second: int, micros: bytes, facts: Facts) -> None:
         """Take another "queue active": of all retries only the first and the last can ever matter.

@@ -19,8 +19,8 @@ from sink.core.rules import Rules
 from sink.core.tags import Program
 
 # A delivery attempt: (recipient, original recipient, relay and next queue id side by side; whether the recipient is
-# local, None: it has none; link or 0; next queue id; (status, delay in seconds, delays a/b/c/d, DSN, reply code, reason,
-# relay kind)); what is absent is "" or NONE
+# local, None: it has none; link or 0; next queue id; (status, delay in seconds, delays a/b/c/d, DSN, reply code,
+# reason, relay kind)); what is absent is "" or NONE
 Attempt = tuple[bytes, bool | None, int, bytes, tuple[str, float | str, str, str, int | str, str, str]]
 Link = tuple[int, bytes]  # (link, queue id that the message was handed to)
 Event = tuple[Facts, Attempt | None, Refusal | None, Link | None]

@@ -19,10 +19,10 @@ CLIENT = 1  # smtpd's client=: (origin, loopback 0/1, submitter)
 UID = 2  # pickup's uid=: 0
 MESSAGE_ID = 3  # pseudonym, NONE where the header is missing or empty
 ACTIVE = 4  # qmgr's "queue active": (size, recipients)
-END = 5  # 0
-SENDER = 6  # (kind, address, address of the list's member, is_list 0/1)
-PICKUP_SENDER = 7  # as SENDER, before rewriting: used where qmgr's is not seen
-RESENT_ID = 8
+SENDER = 5  # (kind, address, address of the list's member, is_list 0/1)
+PICKUP_SENDER = 6  # as SENDER, before rewriting: used where qmgr's is not seen
+RESENT_ID = 7
+END = 8  # 0
 PARENT = 9  # (link, parent's queue id): who handed the message over
 PROBE = 10  # 1: an address verification probe
 ARRIVED = 11  # a delivery line's second less its delay, where nothing earlier was seen

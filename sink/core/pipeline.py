@@ -12,8 +12,7 @@ from typing import NamedTuple
 from sink.core.addressbook import NOBODY
 from sink.core.correlate import Correlator
 from sink.core.deliveries import Event
-from sink.core.epochs import Epoch as Epoch
-from sink.core.epochs import Parsers
+from sink.core.epochs import Epoch, Parsers
 from sink.core.facts import ARRIVED
 from sink.core.hosts import Host
 from sink.core.messages import Message
@@ -77,13 +76,12 @@ class Pipeline:
 
     def feed(self, lines: Sequence[bytes]) -> Batch:
         """Take lines without their newline; return what they and the log time they bring let leave."""
-        counts, reader, correlator = self.counts, self.reader, self._correlator
+        reader, correlator = self.reader, self._correlator
         learn, tags = correlator.learn, reader.tags
-        strange = ignored = nameless = unread = 0
+        strange = ignored = unread = 0
         last = where = None  # stamp and place of the line before, where they still tell second and host
         spots: dict[bytes, tuple[bytes, int, Host]] = {}  # by place: stamp, second, host
         host, second = NOWHERE, 0
-        recent = host.recent
         for entry in reader.entries(lines):
             stamp, micros, place, tag, queue_id, word, text = entry
             program, pid = tags[tag]
@@ -91,29 +89,25 @@ class Pipeline:
                 spot = spots.get(place)
                 if spot is not None and spot[0] == stamp and not spot[2].strays:
                     last, second, host = spot
-                    where, recent = place, host.recent
+                    where = place
                 else:
+                    last = None
                     if stamp:
                         moment = reader.moment(stamp, place, queue_id)
                     else:
                         moment, (micros, tag, queue_id, word, text) = reader.alone(text)
                         program, pid = tags[tag]
-                    last = None
                     if moment is None:
                         unread += 1
                         continue
                     if program.postfix:
-                        second = moment[0]
-                        host = correlator.hear(moment[1], second)
-                        recent = host.recent
+                        second, host = moment[0], correlator.hear(moment[1], moment[0])
                         if stamp:
                             spots[place] = stamp, second, host
-            if not program.whole:
-                if not program.postfix:
-                    strange += 1
-                    continue
-                nameless += 1
-            message = recent.get(queue_id)
+            if not program.whole and not self._is_nameless(program):
+                strange += 1
+                continue
+            message = host.recent.get(queue_id)
             if message is None:
                 if not queue_id and word in program.ignored:
                     ignored += 1
@@ -126,14 +120,24 @@ class Pipeline:
                 learn(host, message, second, micros, facts)
             else:
                 self._take(host, message, second, micros, program, pid, queue_id, word, text)
+        self._count(lines, strange, unread)
+        self.counts["ignored"] += ignored
+        return self._batch()
+
+    def _is_nameless(self, program: Program) -> bool:
+        """Tell whether a line is of Postfix, and of which daemon was lost; count it."""
+        if program.postfix:
+            self.counts["without_daemon"] += 1
+        return program.postfix
+
+    def _count(self, lines: Sequence[bytes], strange: int, unread: int) -> None:
+        """Count lines that were fed; of these some are not Postfix's, some no syslog lines."""
+        counts = self.counts
         long = sum(len(line) > MOST_LINE for line in lines) if unread else 0
         counts["lines"] += len(lines)
         counts["postfix_lines"] += len(lines) - strange - unread
         counts["too_long"] += long
         counts["not_syslog"] += unread - long
-        counts["ignored"] += ignored
-        counts["without_daemon"] += nameless
-        return self._batch()
 
     def _not_understood(self, program: Program) -> None:
         self.counts["not_understood"] += 1
@@ -338,7 +342,7 @@ class Pipeline:
                 message.readers = {} if self.watched else parser.readers
                 correlator.take_up(message)
                 if shown:
-                    self._shown.update(waiting[2] for waiting in message.waiting)
+                    self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
 
     def _batch(self) -> Batch:
         correlator = self._correlator

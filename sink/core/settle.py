@@ -80,6 +80,8 @@ class Settler:
             internal = link == FORWARD or said[-1] == "internal"
             if link == FILTER and not internal:
                 internal = self._is_ours(message, next_id, second)
+            if self._plain_queue_id:
+                own_halves = own_halves[: -len(next_id)] + NONE  # noqa: PLW2901
             row = (
                 second, own_halves + halves, int(fraction or 0), instance, agent, outgoing, int(internal), *said,
                 host, *scalars,

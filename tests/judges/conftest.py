@@ -97,7 +97,8 @@ def ignore_lists() -> list[tuple[str, str, str]]:
 def verdict() -> Callable[[bytes], str]:
     """Says of a line: understood, ignored or not understood. Understood is also what only shows that a message
     is there."""
-    from sink.core.pipeline import Epoch, Pipeline
+    from sink.core.epochs import Epoch
+    from sink.core.pipeline import Pipeline
     from sink.core.rules import Rules
     from sink.core.syslog import Reader
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from sink.core.pipeline import Batch, Epoch, Pipeline
+from sink.core.epochs import Epoch
+from sink.core.pipeline import Batch, Pipeline
 from sink.core.rows import HALVES, SCALARS, Row
 from sink.core.rules import Rules
 from sink.core.syslog import Reader
