@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from sink.core.deliveries import Link
-from sink.core.facts import ACTIVE, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
+from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
 from sink.core.headers import Facts
 from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
@@ -213,6 +213,15 @@ class Correlator:
         else:
             message.retry = len(own)
             own += fresh
+
+    def arrive(self, message: Message, fact: Fact) -> None:
+        """Take what an attempt tells of a message's arrival, where nothing else did; as above, two are enough."""
+        own = message.facts
+        known = [place for place, other in enumerate(own) if other[1] == ARRIVED]
+        if len(known) > 1 and own[known[-1]][0] < fact[0] - BEHIND:
+            own[known[-1]] = fact
+        else:
+            own.append(fact)
 
     def wait(self, host: Host, message: Message, attempt: Waiting) -> None:
         """Let an attempt wait for its row's time."""

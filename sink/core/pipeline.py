@@ -216,7 +216,7 @@ class Pipeline:
         if attempt is not None:
             halves, local, kind, next_id, said = attempt
             if not message.arrived and said[1] != "":
-                message.facts.append((second, ARRIVED, second - round(float(said[1])), b""))
+                correlator.arrive(message, (second, ARRIVED, second - round(float(said[1])), b""))
             self.counts["expired_lines" if local is None else "delivery_lines"] += 1
             parser = self._parsers.at(second)
             if parser is not None:
