@@ -36,9 +36,6 @@ _SIMPLE = re.compile(
 _BRACKETS = b" \t\r\n<>"
 
 _QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
-# The address between < and > as Postfix prints it: a quoted local part may hold any of "<>,=" and blanks
-# [src/smtpd/smtpd.c, src/qmgr/qmgr_active.c, src/global/log_adhoc.c: "=<%s>"].
-_ANGLE = re.compile(rb"<((?:" + _QUOTED + rb'|[^">]++)*+)>', re.DOTALL)
 _LEXEME = re.compile(_QUOTED + rb'|\\.|[^"\\()@]++|.', re.DOTALL)
 _ESCAPED = re.compile(rb'\\(.)|"', re.DOTALL)
 _COMMENT_PART = re.compile(rb"[^()\\]++|\\.|.", re.DOTALL)
@@ -61,15 +58,6 @@ def normal(address: bytes, form: NormalForm) -> tuple[bytes, bytes | None]:
     if detail is not None and not form.cut_detail:
         local += detail
     return local.lower() if form.fold_local_part else local, domain.lower()
-
-
-def read_angle(text: bytes, start: int) -> tuple[int, int] | None:
-    """Return (start, end) of the address in <...> whose "<" stands at start; its ">" stands at end.
-
-    None where no quote-aware <...> begins there. Linear, also on text that never closes.
-    """
-    match = _ANGLE.match(text, start)
-    return None if match is None else match.span(1)
 
 
 def split(address: bytes) -> tuple[bytes, bytes | None]:

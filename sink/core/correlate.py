@@ -148,7 +148,11 @@ class Correlator:
             if fact is not None:
                 message.facts.append(fact)
                 self._drop(b"link:" + host.name + b":" + queue_id)
-        host.born.append((host.clock + UNQUEUED, queue_id))
+        due, born = second + UNQUEUED, host.born
+        if born and born[-1][0] > due:  # it keeps its order
+            self._look_at(host, message, due)
+        else:
+            born.append((due, queue_id))
         if len(self.messages) > self._rules.most_messages:
             self._evict(message)
         return message
@@ -193,7 +197,11 @@ class Correlator:
         """Note an end, a parent, a header; False where a message has more header facts than are kept."""
         if kind == END:
             message.end(second)
-            host.ending.append((second + LINGER, message))
+            due, ending = second + LINGER, host.ending
+            if ending and ending[-1][0] > due:  # it keeps its order
+                self._look_at(host, message, due)
+            else:
+                ending.append((due, message))
         elif kind == PARENT:
             self._name_parent(host, message, value[1])
         elif kind >= FIRST_HEADER:
@@ -272,7 +280,8 @@ class Correlator:
             if second not in host.slots:
                 heappush(host.order, second)
             host.slots.setdefault(second, []).append(message)
-        self._look_at(host, message, self._due(message)[1])
+        due = self._due(message)[1]
+        self._look_at(host, message, due if due > host.clock else _later(due, host.clock))
 
     def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
         """Take up a link to a queue id of which no line was seen."""
@@ -344,8 +353,7 @@ class Correlator:
         if due > clock:
             self._look_at(host, message, due)
         elif message.waiting or (message.children and any([child in host.messages for child in message.children])):
-            # Counted from when it was due, so that a run that takes it up looks at the same times.
-            self._look_at(host, message, clock + LINGER - (clock - due) % LINGER)
+            self._look_at(host, message, _later(due, clock))
         else:
             self._forget(host, message, why)
 
@@ -367,3 +375,8 @@ class Correlator:
                 for second in sorted({attempt[0] for attempt in oldest.waiting}):
                     self._settler.settle(oldest, second, second + LATE, self.rows)
                 self._forget(oldest.host, oldest, "too_many")
+
+
+def _later(due: int, clock: int) -> int:
+    """Return when to look again: counted from when it was due, so that a run that takes over looks at the same time."""
+    return clock + LINGER - (clock - due) % LINGER

@@ -55,7 +55,6 @@ NOTIFICATION = 5  # "sender non-delivery notification" and its kin
 
 OPENINGS = frozenset({CLIENT, UID})  # a line of these kinds opens a message
 SOFT_OPENINGS = frozenset({MESSAGE_ID, ACTIVE})  # these open one when the one before has ended
-ARRIVALS = frozenset({CLIENT, UID, MESSAGE_ID})  # one of these was seen: the message was seen to arrive
 
 LATE = 5  # seconds: a row uses facts at most this much after its own second (law 4)
 SPLIT = 1  # seconds after an end from which a soft opening opens

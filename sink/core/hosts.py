@@ -10,8 +10,6 @@ from sink.core.facts import Fact
 if TYPE_CHECKING:
     from sink.core.messages import Message
 
-NEVER = 1 << 62
-
 
 class Host:
     """One host's log clock, and what waits for it."""

@@ -40,7 +40,7 @@ class Message:
         self.opened = self.ended = self.retry = -1
         # opened: second of the last client= or uid=; ended: of the last end; -1: none. retry: place of the last
         # "queue active" but the first among the facts
-        self.active = self.arrived = self.gone = False  # arrived: one of facts.ARRIVALS was seen
+        self.active = self.arrived = self.gone = False  # arrived: client=, uid= or message-id= was seen
         self.plain = True  # all facts are of one message
         self.headers = 0  # header facts kept
         self.limit = MOST_LOOSE  # number of facts at which they are compacted

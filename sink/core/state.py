@@ -13,6 +13,7 @@ from sink.core.hosts import Host
 from sink.core.messages import Message
 
 VERSION = 2
+FACT, WAITING = 4, 9  # parts of a fact and of an attempt that waits
 _PLAIN_SLOTS = (
     "epoch", "limit", "first", "first_micros", "last", "opened", "ended", "active", "arrived", "plain", "headers",
 )  # fmt: skip
@@ -50,6 +51,13 @@ def _load(text: bytes) -> Any:
     return value[1:]
 
 
+def _parts(text: bytes, *kinds: type) -> list[Any]:
+    value: list[Any] = _load(text)
+    if len(value) != len(kinds) or not all(map(isinstance, value, kinds)):
+        raise _DAMAGED
+    return value
+
+
 def encode_message(message: Message) -> bytes:
     """Return an open message as bytes."""
     plain = [getattr(message, name) for name in _PLAIN_SLOTS]
@@ -60,17 +68,23 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) -> Message:
     """Return the open message of encode_message(); raises StateError."""
-    try:
-        name, queue_id, plain, facts, waiting, children = _load(text)
-        message = Message(token, host_of(name), queue_id, 0, 0, {})
-        for slot, value in zip(_PLAIN_SLOTS, plain, strict=True):
-            setattr(message, slot, value)
-        message.facts = [_tuples(fact) for fact in facts]
-        message.waiting = [_tuples(attempt) for attempt in waiting]
-        message.children = tuple(children)
-    except (ValueError, TypeError):
-        raise _DAMAGED from None
+    name, queue_id, plain, facts, waiting, children = _parts(text, bytes, bytes, list, list, list, list)
+    if len(plain) != len(_PLAIN_SLOTS) or {len(attempt) for attempt in waiting} - {WAITING}:
+        raise _DAMAGED
+    message = Message(token, host_of(name), queue_id, 0, 0, {})
+    for slot, value in zip(_PLAIN_SLOTS, plain, strict=True):
+        setattr(message, slot, value)
+    message.facts = [_fact(fact) for fact in facts]
+    message.waiting = [_tuples(attempt) for attempt in waiting]
+    message.children = tuple(children)
     return message
+
+
+def _fact(value: Any) -> Fact:
+    fact = _tuples(value)
+    if not isinstance(fact, tuple) or [type(part) for part in fact[:2]] != [int, int] or len(fact) != FACT:
+        raise _DAMAGED
+    return fact
 
 
 def encode_link(host: bytes, queue_id: bytes, fact: Fact) -> bytes:
@@ -80,11 +94,8 @@ def encode_link(host: bytes, queue_id: bytes, fact: Fact) -> bytes:
 
 def decode_link(text: bytes) -> tuple[bytes, bytes, Fact]:
     """Return (host, queue id, fact) of encode_link(); raises StateError."""
-    try:
-        host, queue_id, fact = _load(text)
-    except ValueError:
-        raise _DAMAGED from None
-    return host, queue_id, _tuples(fact)
+    host, queue_id, fact = _parts(text, bytes, bytes, list)
+    return host, queue_id, _fact(fact)
 
 
 def encode_host(host: Host) -> bytes:
@@ -94,8 +105,4 @@ def encode_host(host: Host) -> bytes:
 
 def decode_host(text: bytes, host: Host) -> None:
     """Set a host's log clock from encode_host()'s bytes; raises StateError."""
-    try:
-        host.clock, strays = _load(text)
-        host.strays = list(strays)
-    except (ValueError, TypeError):
-        raise _DAMAGED from None
+    host.clock, host.strays = _parts(text, int, list)

@@ -11,7 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,9 @@ def run(config: Config, options: Options) -> int:
     allow_many_files()
     archives = [Archive(name) for name in options.files or (STDIN,)]
     store, rules = open_store(config, keys)
-    with store:
+    with store, ExitStack() as opened:
+        for archive in archives:
+            opened.callback(archive.close)
         readers = {id(archive): archive.date(rules.timezone, options.year) for archive in archives}
         archives.sort(key=lambda archive: archive.first)
         pipe = pipeline(rules, keys, Reader(rules.timezone))

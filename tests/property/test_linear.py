@@ -199,3 +199,19 @@ def test_recipients_of_one_message_cost_the_same_each() -> None:
         return lambda: pipe.feed(lines)
 
     assert excess(prepared) == ""
+
+
+@pytest.mark.parametrize("apart", [365 * 86_400, -365 * 86_400, 300])
+def test_two_clocks_of_one_host(apart: int) -> None:
+    """Two machines of one name whose clocks are apart, their lines in turns."""
+
+    def prepared(size: int) -> Callable[[], object]:
+        lines = [
+            b"%b mx1 postfix/smtp[1]: %05X: to=<a@example.com>, relay=none, delay=1, status=deferred (x)"
+            % (hostile.stamp_iso(hostile.START + number + apart * (number % 2), 0), 0x10000 + number)
+            for number in range(size // 2)
+        ]
+        pipe = pipeline()
+        return lambda: pipe.feed(lines)
+
+    assert excess(prepared, 1) == ""

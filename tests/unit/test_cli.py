@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -233,6 +234,27 @@ def test_several_files_go_by_their_time(run: Run, program: Program, tmp_path: Pa
     program.store.unlink()
     assert run("import", parts[2], parts[0], parts[1])[0] == fault.OK
     assert program.rows() == whole
+
+
+@pytest.mark.parametrize("table", ["host:mx1", "link:mx1:x", "a message"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        "", "[", "1", "{}", "[]", "[1]", "[2]", "[2,1]", "[2,null]", "[2,1,2]", '[2,{"b":"00"},1,2]', '{"b":"00"}',
+        '[2,{"b":"00"},{"b":"00"},[]]', '[2,{"b":"00"},{"b":"00"},[1],[[]],[],[]]', "[2,1,{}]",
+    ],
+)
+def test_a_stream_whose_state_is_damaged(
+    run: Run, program: Program, tmp_path: Path, table: str, state: str
+) -> None:
+    """Also where it is well-formed, but of another shape."""
+    run("import", "--stream", "daily", DEMO)
+    with sqlite3.connect(program.store) as store:
+        store.execute("INSERT OR REPLACE INTO open_message VALUES ('import:daily', ?, ?)", (table.encode(), state.encode()))
+    store.close()
+    status, _, words = run("import", "--stream", "daily", DEMO)
+    assert status == fault.CONFIG
+    assert words.count("\n") == 1
 
 
 def test_a_stream_of_single_lines(run: Run, program: Program, tmp_path: Path) -> None:
