@@ -17,7 +17,7 @@ from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
 from sink.core.rows import Row
 from sink.core.rules import Rules
-from sink.core.settle import Settler
+from sink.core.settle import MOST_LINKS, Settler
 
 # Law 4's times, in seconds
 HOLD = 7  # a row leaves when its host's log clock is this much past it
@@ -29,6 +29,7 @@ AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
+LATER = 1 << 62
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
@@ -149,10 +150,11 @@ class Correlator:
                 message.facts.append(fact)
                 self._drop(b"link:" + host.name + b":" + queue_id)
         due, born = second + UNQUEUED, host.born
-        if born and born[-1][0] > due:  # it keeps its order
-            self._look_at(host, message, due)
+        if due <= host.clock or (born and born[-1][0] > due):  # it keeps its order
+            self._look_at(host, message, due, host.clock)
         else:
             born.append((due, queue_id))
+            message.look = due
         if len(self.messages) > self._rules.most_messages:
             self._evict(message)
         return message
@@ -198,10 +200,11 @@ class Correlator:
         if kind == END:
             message.end(second)
             due, ending = second + LINGER, host.ending
-            if ending and ending[-1][0] > due:  # it keeps its order
-                self._look_at(host, message, due)
+            if due <= host.clock or (ending and ending[-1][0] > due):  # it keeps its order
+                self._look_at(host, message, due, host.clock)
             else:
                 ending.append((due, message))
+                message.look = min(message.look, due)
         elif kind == PARENT:
             self._name_parent(host, message, value[1])
         elif kind >= FIRST_HEADER:
@@ -280,8 +283,7 @@ class Correlator:
             if second not in host.slots:
                 heappush(host.order, second)
             host.slots.setdefault(second, []).append(message)
-        due = self._due(message)[1]
-        self._look_at(host, message, due if due > host.clock else _later(due, host.clock))
+        self._look_at(host, message, self._due(message)[1], host.clock)
 
     def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
         """Take up a link to a queue id of which no line was seen."""
@@ -316,22 +318,27 @@ class Correlator:
 
     def _end_due(self, host: Host, clock: int) -> None:
         """Look at the messages whose time may be over."""
-        ending, born = host.ending, host.born
+        ending, born, heap = host.ending, host.born, host.heap
+        found: list[Message] = []
         while ending and ending[0][0] <= clock:
-            message = ending.popleft()[1]
-            if not message.gone:
-                self._end(host, message, clock)
+            found.append(ending.popleft()[1])
         while born and born[0][0] <= clock:
-            found = host.messages.get(born.popleft()[1])
-            if found is not None:
-                self._end(host, found, clock)
-        heap = host.heap
+            message = host.messages.get(born.popleft()[1])
+            if message is not None:
+                found.append(message)
         while heap and heap[0] <= clock:
-            for message in host.dues.pop(heappop(heap)):
-                if not message.gone:
-                    self._end(host, message, clock)
+            found += host.dues.pop(heappop(heap))
+        if found:
+            self._end(host, found, clock)
 
-    def _look_at(self, host: Host, message: Message, second: int) -> None:
+    def _look_at(self, host: Host, message: Message, second: int, clock: int) -> None:
+        """Look at a message in a second, or a minute or more after it where that is over.
+
+        Counted from that second, so that a run that takes over looks at the same times.
+        """
+        if second <= clock:
+            second = clock + LINGER - (clock - second) % LINGER
+        message.look = second
         due = host.dues.get(second)
         if due is None:
             host.dues[second] = [message]
@@ -347,15 +354,31 @@ class Correlator:
             return "never_active", message.last + UNQUEUED
         return "out_of_patience", message.last + self._rules.patience
 
-    def _end(self, host: Host, message: Message, clock: int) -> None:
-        """Forget a message whose time is over; look again later at one whose time is not."""
-        why, due = self._due(message)
-        if due > clock:
-            self._look_at(host, message, due)
-        elif message.waiting or (message.children and any([child in host.messages for child in message.children])):
-            self._look_at(host, message, _later(due, clock))
-        else:
-            self._forget(host, message, why)
+    def _end(self, host: Host, found: list[Message], clock: int) -> None:
+        """Forget the messages whose time is over; look again later at those whose time is not."""
+        over: list[tuple[Message, str, int]] = []
+        for message in found:
+            if message.look > clock or message.gone:
+                continue
+            message.look = LATER  # it may be found twice
+            why, due = self._due(message)
+            if due > clock:
+                self._look_at(host, message, due, clock)
+            else:
+                over.append((message, why, due))
+        # A message stays while a child is open; of a chain that is over at once, the last goes first.
+        for _ in range(MOST_LINKS):
+            kept = []
+            for message, why, due in over:
+                if message.waiting or any([child in host.messages for child in message.children]):
+                    kept.append((message, why, due))
+                else:
+                    self._forget(host, message, why)
+            if not kept or len(kept) == len(over):
+                break
+            over = kept
+        for message, _, due in kept:
+            self._look_at(host, message, due, clock)
 
     def _forget(self, host: Host, message: Message, why: str) -> None:
         # The cache by queue id may go on knowing it for a while: leave it light.
@@ -375,8 +398,3 @@ class Correlator:
                 for second in sorted({attempt[0] for attempt in oldest.waiting}):
                     self._settler.settle(oldest, second, second + LATE, self.rows)
                 self._forget(oldest.host, oldest, "too_many")
-
-
-def _later(due: int, clock: int) -> int:
-    """Return when to look again: counted from when it was due, so that a run that takes over looks at the same time."""
-    return clock + LINGER - (clock - due) % LINGER

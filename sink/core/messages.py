@@ -21,7 +21,7 @@ class Message:
 
     __slots__ = (
         "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "headers", "host",
-        "last", "limit", "opened", "plain", "queue_id", "readers", "retry", "token", "waiting",
+        "last", "limit", "look", "opened", "plain", "queue_id", "readers", "retry", "token", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Message:
         self.active = self.arrived = self.gone = False  # arrived: client=, uid= or message-id= was seen
         self.plain = True  # all facts are of one message
         self.headers = 0  # header facts kept
+        self.look = second  # when it will be looked at, whether its time is over
         self.limit = MOST_LOOSE  # number of facts at which they are compacted
 
     def open(self, second: int) -> None:

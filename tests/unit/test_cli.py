@@ -250,7 +250,8 @@ def test_a_stream_whose_state_is_damaged(
     """Also where it is well-formed, but of another shape."""
     run("import", "--stream", "daily", DEMO)
     with sqlite3.connect(program.store) as store:
-        store.execute("INSERT OR REPLACE INTO open_message VALUES ('import:daily', ?, ?)", (table.encode(), state.encode()))
+        damaged = (table.encode(), state.encode())
+        store.execute("INSERT OR REPLACE INTO open_message VALUES ('import:daily', ?, ?)", damaged)
     store.close()
     status, _, words = run("import", "--stream", "daily", DEMO)
     assert status == fault.CONFIG
