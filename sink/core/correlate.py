@@ -43,7 +43,8 @@ class Correlator:
         self.hosts: dict[bytes, Host] = {}
         self.messages: dict[bytes, Message] = {}
         self.rows: list[Row] = []
-        self.changed: dict[bytes, Message | None] | None = None  # filled where a store keeps open messages
+        self.changed: dict[bytes, Message] | None = None  # filled where a store keeps open messages
+        self.linked: set[tuple[Host, bytes]] = set()  # links that are new, likewise
         self.dropped: list[bytes] = []
         self._rules = rules
         self._counts = counts
@@ -296,7 +297,7 @@ class Correlator:
             host.named[queue_id] = fact
             heappush(host.naming, (fact[0] + LINGER, queue_id))
         if self.changed is not None:
-            self.changed[b"link:" + host.name + b":" + queue_id] = None
+            self.linked.add((host, queue_id))
 
     def _unname(self, host: Host, clock: int) -> None:
         """Forget links to queue ids of which no line came in time."""

@@ -15,8 +15,8 @@ class Host:
     """One host's log clock, and what waits for it."""
 
     __slots__ = (
-        "born", "clock", "dues", "ending", "heap", "heard", "messages", "name", "named", "naming", "order", "read",
-        "recent", "slots", "strays", "text",
+        "born", "clock", "dues", "ending", "heap", "heard", "kept", "messages", "name", "named", "naming", "order",
+        "read", "recent", "slots", "strays", "text",
     )  # fmt: skip
 
     def __init__(self, name: bytes) -> None:
@@ -38,3 +38,4 @@ class Host:
         self.naming: list[tuple[int, bytes]] = []  # a heap of (second to forget it, queue id) of named
         self.heard: float | None = None  # wall clock at which the log clock stood still
         self.read = -1  # where it stood then
+        self.kept = b""  # its clock as the store last had it

@@ -6,7 +6,7 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
@@ -76,6 +76,11 @@ class Pipeline:
 
     def feed(self, lines: Sequence[bytes]) -> Batch:
         """Take lines without their newline; return what they and the log time they bring let leave."""
+        self.take(lines)
+        return self.batch()
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Take lines; batch() returns what leaves. For a daemon that commits less often than it reads."""
         reader, correlator = self.reader, self._correlator
         learn, tags = correlator.learn, reader.tags
         strange = ignored = unread = 0
@@ -122,7 +127,6 @@ class Pipeline:
                 self._take(host, message, second, micros, program, pid, queue_id, word, text)
         self._count(lines, strange, unread)
         self.counts["ignored"] += ignored
-        return self._batch()
 
     def _is_nameless(self, program: Program) -> bool:
         """Tell whether a line is of Postfix, and of which daemon was lost; count it."""
@@ -283,12 +287,12 @@ class Pipeline:
     def tick(self, now: float) -> Batch:
         """Let wall clock pass: now in seconds of any clock that only grows."""
         self._correlator.tick(now)
-        return self._batch()
+        return self.batch()
 
     def flush(self) -> Batch:
         """Let all rows leave, since no line will follow."""
         self._correlator.flush()
-        return self._batch()
+        return self.batch()
 
     def preview(self) -> Batch:
         """Return the rows that wait as they would be now; they go on waiting.
@@ -309,19 +313,9 @@ class Pipeline:
         """Return the whole open state by token, for a store."""
         correlator = self._correlator
         found = {token: encode_message(message) for token, message in correlator.messages.items()}
-        found.update(self._links(None))
+        found.update(_links([(host, queue_id) for host in correlator.hosts.values() for queue_id in host.named]))
         found.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
         return found
-
-    def _links(self, wanted: Collection[bytes] | None) -> dict[bytes, bytes]:
-        """Return links whose child was not seen, by the token they are kept under."""
-        return {
-            token: encode_link(host.name, queue_id, fact)
-            for host in self._correlator.hosts.values()
-            for queue_id, fact in host.named.items()
-            for token in (b"link:" + host.name + b":" + queue_id,)
-            if wanted is None or token in wanted
-        }
 
     def resume(self, state: dict[bytes, bytes], shown: bool = False) -> None:
         """Take up the open state that an earlier run left, before any line is fed; shown: it gave a preview()."""
@@ -344,7 +338,8 @@ class Pipeline:
                 if shown:
                     self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
 
-    def _batch(self) -> Batch:
+    def batch(self) -> Batch:
+        """Return what left, and what changed, since the last batch."""
         correlator = self._correlator
         rows, rejects = correlator.rows, self._rejects
         correlator.rows, self._rejects = [], []
@@ -360,13 +355,23 @@ class Pipeline:
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []
         if correlator.changed is not None:
-            puts = {
-                token: encode_message(message) for token, message in correlator.changed.items() if message is not None
-            }
-            puts.update(self._links(correlator.changed.keys()))
-            puts.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
-            drops, correlator.dropped, correlator.changed = correlator.dropped, [], {}
+            puts = {token: encode_message(message) for token, message in correlator.changed.items()}
+            puts.update(_links(correlator.linked))
+            for host in correlator.hosts.values():
+                clock = encode_host(host)
+                if clock != host.kept:
+                    puts[b"host:" + host.name] = host.kept = clock
+            drops, correlator.dropped, correlator.changed, correlator.linked = correlator.dropped, [], {}, set()
         return Batch(rows, rejects, puts, drops, again)
 
     def _count_senders(self, rows: list[Row]) -> None:
         self.counts["without_sender"] += sum(row[SENDER_KIND] == "" for row in rows)
+
+
+def _links(wanted: Iterable[tuple[Host, bytes]]) -> dict[bytes, bytes]:
+    """Return links whose child was not seen, by the token they are kept under."""
+    return {
+        b"link:" + host.name + b":" + queue_id: encode_link(host.name, queue_id, host.named[queue_id])
+        for host, queue_id in wanted
+        if queue_id in host.named
+    }

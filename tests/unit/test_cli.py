@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import marshal
 import os
 import re
 import signal
@@ -236,21 +237,30 @@ def test_several_files_go_by_their_time(run: Run, program: Program, tmp_path: Pa
     assert program.rows() == whole
 
 
+A, B = b"a" * 16, b"b" * 16
+
+
 @pytest.mark.parametrize("table", ["host:mx1", "link:mx1:x", "a message"])
 @pytest.mark.parametrize(
     "state",
     [
-        "", "[", "1", "{}", "[]", "[1]", "[2]", "[2,1]", "[2,null]", "[2,1,2]", '[2,{"b":"00"},1,2]', '{"b":"00"}',
-        '[2,{"b":"00"},{"b":"00"},[]]', '[2,{"b":"00"},{"b":"00"},[1],[[]],[],[]]', "[2,1,{}]",
+        b"", b"(", b"[2]", *[
+            marshal.dumps(state, 2)
+            for state in (
+                1, {}, (), (1,), (2,), (2, 1), (2, None), (2, 1, 2), (2, A, 1, 2), [2, 1, []], (2, A, B, []),
+                (2, A, B, (1,), [()], [], []), (2, A, B, (1,) * 11, [()], [], ()), (2, A, B, (1,) * 11, [], [()], ()),
+                (2, A, B, (0, 0)),
+            )
+        ],
     ],
 )
 def test_a_stream_whose_state_is_damaged(
-    run: Run, program: Program, tmp_path: Path, table: str, state: str
+    run: Run, program: Program, tmp_path: Path, table: str, state: bytes
 ) -> None:
     """Also where it is well-formed, but of another shape."""
     run("import", "--stream", "daily", DEMO)
     with sqlite3.connect(program.store) as store:
-        damaged = (table.encode(), state.encode())
+        damaged = (table.encode(), state)
         store.execute("INSERT OR REPLACE INTO open_message VALUES ('import:daily', ?, ?)", damaged)
     store.close()
     status, _, words = run("import", "--stream", "daily", DEMO)
