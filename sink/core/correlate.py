@@ -29,7 +29,7 @@ AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
-LATER = 1 << 62
+LATER = 1 << 62  # no look is due
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
@@ -227,11 +227,13 @@ class Correlator:
             own += fresh
 
     def arrive(self, message: Message, fact: Fact) -> None:
-        """Take what an attempt tells of a message's arrival, where nothing else did; as above, two are enough."""
+        """Take what an attempt tells of a message's arrival, where nothing else did: the least of a second counts."""
         own = message.facts
         known = [place for place, other in enumerate(own) if other[1] == ARRIVED]
-        if len(known) > 1 and own[known[-1]][0] < fact[0] - BEHIND:
-            own[known[-1]] = fact
+        if known and own[known[-1]][0] == fact[0]:
+            own[known[-1]] = min(own[known[-1]], fact)
+        elif len(known) > 1 and own[known[-1]][0] < fact[0] - BEHIND:
+            own[known[-1]] = fact  # as of retries, the first and the last
         else:
             own.append(fact)
 
@@ -333,10 +335,7 @@ class Correlator:
             self._end(host, found, clock)
 
     def _look_at(self, host: Host, message: Message, second: int, clock: int) -> None:
-        """Look at a message in a second, or a minute or more after it where that is over.
-
-        Counted from that second, so that a run that takes over looks at the same times.
-        """
+        """Look at a message in a second; where that is over, whole minutes after it, whoever looks."""
         if second <= clock:
             second = clock + LINGER - (clock - second) % LINGER
         message.look = second
