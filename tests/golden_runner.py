@@ -25,9 +25,9 @@ from sink.core.pipeline import Batch, Pipeline
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rules import Rules
 from sink.core.syslog import Reader
+from sink.installation import time_zone
 from sink.sources.framer import Framer
 from sink.stores.sqlite import SqliteStore
-from sink.tools.installation import time_zone
 from sink.tools.story import NamedPseudonyms, render
 
 FOLDER = Path(__file__).parent / "golden"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
+from sink.installation import open_keyring, open_store
 from sink.stores.sqlite import SqliteStore
-from sink.tools.installation import open_keyring, open_store
 
 
 def init(config: Config) -> int:

@@ -9,9 +9,9 @@ from sink.core.epochs import Epoch
 from sink.core.pipeline import Batch
 from sink.core.pseudonym import Pseudonyms
 from sink.fault import OK
+from sink.installation import machine_zone, rules
 from sink.sources.archive import Archive
 from sink.stores.sqlite import SqliteStore
-from sink.tools.installation import machine_zone, rules
 from sink.tools.story import NamedPseudonyms, render
 from sink.tools.watched import Watched
 

@@ -20,9 +20,9 @@ from sink.core.pipeline import Batch, Pipeline
 from sink.core.state import StateError
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
+from sink.installation import open_keyring, open_store, pipeline
 from sink.sources.archive import STDIN, Archive, allow_many_files
 from sink.stores.sqlite import SqliteStore
-from sink.tools.installation import open_keyring, open_store, pipeline
 from sink.tools.interrupt import Interrupt
 from sink.tools.progress import Progress
 

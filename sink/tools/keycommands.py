@@ -2,9 +2,9 @@
 
 from sink.config import Config
 from sink.fault import OK
+from sink.installation import open_keyring
 from sink.keys import keyring
 from sink.keys.epochs import COLUMNS, describe
-from sink.tools.installation import open_keyring
 
 
 def init(config: Config) -> int:

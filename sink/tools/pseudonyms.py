@@ -7,7 +7,7 @@ from sink.core.addressbook import AddressBook
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rows import shown
 from sink.fault import NOINPUT, NOPERM, OK, Fault
-from sink.tools.installation import open_keyring, rules
+from sink.installation import open_keyring, rules
 
 
 def run(config: Config) -> int:

@@ -197,7 +197,7 @@ class _Ids:
 def pseudonyms_of(program: Program) -> Ids:
     """The pseudonyms of an installation's active epoch: the one place that reads a keyring."""
     from sink import config
-    from sink.tools.installation import open_keyring
+    from sink.installation import open_keyring
 
     secret = open_keyring(config.load(program.config)).active.secret
     assert secret is not None
