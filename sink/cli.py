@@ -81,6 +81,30 @@ def _db(settings: Config, given: argparse.Namespace) -> int:
     return commands[given.action](settings)
 
 
+def _run(settings: Config, given: argparse.Namespace) -> int:
+    from sink.service import run
+
+    return run.run(
+        lambda: config.load(given.config), stdin=given.stdin, daemonize=given.daemonize, pid_file=given.pid_file
+    )
+
+
+def _omprog(settings: Config, given: argparse.Namespace) -> int:
+    if given.direct:
+        from sink.service import direct
+
+        return direct.run(settings)
+    from sink.service import relay
+
+    return relay.run(settings)
+
+
+def _status(settings: Config, given: argparse.Namespace) -> int:
+    from sink.service import status
+
+    return status.run(settings, as_json=given.json)
+
+
 def _year(text: str) -> int:
     # Postfix is of 1998; a typo is more likely than a later century.
     if not (text.isascii() and text.isdecimal() and len(text) == 4 and 1990 <= int(text) <= 2100):
@@ -116,6 +140,17 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
     one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
+
+    one = command("run", "take lines as they are logged: the daemon", _run)
+    one.add_argument("--stdin", action="store_true", help="read lines on standard input, too; its end ends the daemon")
+    one.add_argument("--daemonize", action="store_true", help="detach; words go to syslog")
+    one.add_argument("--pid-file", type=Path, metavar="FILE", help="of a detached daemon")
+
+    one = command("omprog", "hand lines of rsyslog's omprog to the daemon, and confirm them", _omprog)
+    one.add_argument("--direct", action="store_true", help="without a daemon: keep what comes of them itself")
+
+    one = command("status", "show what the daemon has done", _status)
+    one.add_argument("--json", action="store_true", help="as one JSON object")
 
     one = command("keys", "make and list the keys", _keys)
     one.add_argument("action", choices=("init", "list"), metavar="ACTION", help="init or list")

@@ -34,6 +34,8 @@ _MOST_PATIENCE: Final = 366 * _DAY
 # RFC 1035 lengths; with the underscore, which DNS has and host names have not.
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
 _DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
+_MODE: Final = re.compile(r"0?[0-7]{3}")
+_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")  # useradd(8)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")  # a file name; systemd.exec(5)
 _MOST_DOMAIN_BYTES: Final = 1 << 26  # ours: about three million domains
 _MOST_ENTRIES: Final = 10_000
@@ -90,6 +92,9 @@ class Listen:
 
     kind: Literal["stream", "datagram"]
     path: Path
+    mode: int = 0o600
+    owner: str = ""  # a user's name; "": who runs the daemon
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,17 +310,31 @@ def _patience(value: Value) -> int:
 def _listen(value: Value) -> tuple[Listen, ...]:
     sockets: list[Listen] = []
     for item in value.items(16):
-        kinds = item.fields(_SOCKETS)
+        found = item.fields(_SOCKET)
+        kinds = [kind for kind in ("stream", "datagram") if kind in found]
         if len(kinds) != 1:
             raise item.fault("must name one socket an entry; write {stream: PATH} or {datagram: PATH}")
-        sockets.extend(kinds.values())
+        path = found.pop(kinds[0])
+        sockets.append(Listen("stream" if kinds == ["stream"] else "datagram", path, **found))
     return tuple(sockets)
 
 
-_SOCKETS: Final[Mapping[str, Callable[[Value], Listen]]] = {
-    "stream": lambda value: Listen("stream", _path(value)),
-    "datagram": lambda value: Listen("datagram", _path(value)),
-}
+def _mode(value: Value) -> int:
+    text = "" if value.is_list() or value.is_mapping() else str(value.node.value)
+    if not _MODE.fullmatch(text):
+        raise value.fault("must be an octal mode, like 0660")
+    return int(text, 8)
+
+
+def _account(value: Value) -> str:
+    if not _ACCOUNT.fullmatch(value.text()):
+        raise value.fault("must be the name of a user or group")
+    return value.text()
+
+
+_SOCKET: Final[Mapping[str, Callable[[Value], Any]]] = {
+    "stream": _path, "datagram": _path, "mode": _mode, "owner": _account, "group": _account,
+}  # fmt: skip
 
 # A reader that gives None leaves the default.
 _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {

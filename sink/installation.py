@@ -27,13 +27,18 @@ def open_store(config: Config, keys: Keyring) -> tuple[SqliteStore, Rules]:
     """Open the store for writing, made where it is missing; stop (78) where keys or settings do not match."""
     store = SqliteStore.create(config.store)
     try:
-        zone = config.timezone or store.settings().get("timezone") or machine_zone()
-        checks = {epoch.number: epoch.check for epoch in keys.epochs if epoch.check is not None}
-        store.bind(settings(config, zone), checks)
+        return store, bind_store(store, config, keys)
     except BaseException:
         store.close()
         raise
-    return store, rules(config, zone)
+
+
+def bind_store(store: SqliteStore, config: Config, keys: Keyring) -> Rules:
+    """Hold config and keys against what a store was made with (78 where they do not match); return the rules."""
+    zone = config.timezone or store.settings().get("timezone") or machine_zone()
+    checks = {epoch.number: epoch.check for epoch in keys.epochs if epoch.check is not None}
+    store.bind(settings(config, zone), checks)
+    return rules(config, zone)
 
 
 def settings(config: Config, zone: str) -> dict[str, str]:

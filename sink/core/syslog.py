@@ -71,18 +71,21 @@ class Reader:
     """Reads the headers of one source's lines.
 
     year: of the first line without a year; near: UTC second of a line close to the first; fallback: UTC second
-    that no line is later than (a file's modification time). Without any of them a long queue id tells the year;
+    that no line is later than (a file's modification time); host: whose lines are those that name none, as programs
+    write them to /dev/log. Without a year, near or fallback a long queue id tells the year;
     lines before the first that does are not read, and `undecided` counts them.
     """
 
     def __init__(
-        self, zone: tzinfo = UTC, year: int | None = None, near: int | None = None, fallback: int | None = None
-    ) -> None:
+        self, zone: tzinfo = UTC, year: int | None = None, near: int | None = None, fallback: int | None = None,
+        host: bytes = b"",
+    ) -> None:  # fmt: skip
         self.repeats = 0  # lines that a "message repeated" stood for, beyond the one it shows
         self.undecided = 0
         self.years: set[int] = set()  # that lines without a year were given
         self._zone = zone
         self._year = year
+        self._host = host
         self._fallback = fallback
         self._near = near  # UTC second of the last line whose year is known
         self._minutes: dict[bytes, int] = {}  # by stamp and zone
@@ -205,10 +208,12 @@ class Reader:
         return second if near else None
 
     def _rest(self, second: int, micros: bytes, rest: bytes) -> Parts | None:
-        try:
-            host, tag, text = rest.split(b" ", 2)
-        except ValueError:
+        parts = rest.split(b" ", 2)
+        if self._host and parts[0].endswith(b"]:"):  # a tag: syslog(3) writes no host
+            parts = [self._host, *rest.split(b" ", 1)]
+        if len(parts) != 3:
             return None
+        host, tag, text = parts
         self._near = second
         return second, micros, host, tag, self._unwrapped(text.lstrip(b" "))
 

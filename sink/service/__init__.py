@@ -1,0 +1,1 @@
+"""The daemon and rsyslog's child: lines that arrive now."""

@@ -1,0 +1,282 @@
+"""`postsink run`: reads its sources, commits, confirms; one thread, one loop.
+
+Laws: a connection that confirms is answered after its lines' effect is committed (law 5); while the store can't take
+more nothing is read, so that those who send wait or drop as they are set to (law 8); words for the admin are constant.
+SIGTERM and SIGINT: take what has arrived, commit, leave; a second one leaves at once. SIGHUP: read the config anew.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from sink.config import Config
+from sink.fault import OK, TEMPFAIL, Fault
+from sink.service import sockets
+from sink.service.control import Control
+from sink.service.live import Live
+from sink.service.notify import Notifier
+from sink.service.sources import Connection, Datagrams, Pipe, Source
+from sink.service.words import say
+
+LATEST = 0.5  # seconds until what nobody waits for is committed
+MOST_ROWS = 2_000  # that wait for a commit
+TICK = 1.0  # seconds between looks at the clock
+RETRY = 1.0  # seconds between tries of a store that can't take more
+FAREWELL = 5.0  # seconds for taking what has arrived, when told to leave
+Handler = Callable[[], None]
+
+
+class Daemon:
+    """The sources, what they give, and when it is committed."""
+
+    def __init__(self, config: Config, live: Live, load: Callable[[], Config], *, stdin: bool) -> None:
+        self._config = config
+        self._live = live
+        self._load = load
+        self._selector = selectors.DefaultSelector()
+        self._given = sockets.handed_down()
+        # With lines on stdin, sockets are opened only where the config asks for some.
+        wanted = () if stdin and config.listen == Config().listen else config.listen
+        self._listeners = sockets.opened(wanted, self._given)
+        self._sources: list[Source] = []
+        self._ready: list[Source] = []  # whose turn it is to be read
+        self._notifier = Notifier()
+        self._stopping = self._reloading = self._stuck = False
+        self._committed = self._ticked = self._watched = time.monotonic()
+        self._control = Control(config.store, self._ask)
+        self._signals, self._woken = socket.socketpair()
+        for one in (self._signals, self._woken):
+            one.setblocking(False)
+        if stdin:
+            self._add(Pipe(sys.stdin.fileno()))
+
+    # -- what is waited for
+
+    def _listen(self) -> None:
+        for path, listener in self._listeners.items():
+            if listener.type == socket.SOCK_DGRAM:
+                self._add(Datagrams(listener))
+            else:
+                self._selector.register(listener, selectors.EVENT_READ, self._acceptor(path, listener))
+
+    def _acceptor(self, path: str, listener: socket.socket) -> Handler:
+        def accept() -> None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            if sockets.peer(connection) not in {0, os.geteuid(), sockets.owner_of(path)}:
+                connection.close()
+                say("refused a connection of another user; give the socket to that user by owner: in listen:")
+                return
+            connection.setblocking(False)
+            self._add(Connection(connection))
+
+        return accept
+
+    def _add(self, source: Source) -> None:
+        self._sources.append(source)
+        with suppress(PermissionError):  # a plain file as stdin is always ready
+            self._selector.register(source.file, selectors.EVENT_READ, lambda: self._ready.append(source))
+            return
+        self._ready.append(source)
+
+    def _remove(self, source: Source) -> None:
+        self._sources.remove(source)
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(source.file)
+        source.close()
+
+    # -- the loop
+
+    def run(self) -> int:
+        """Serve until told to leave; return the exit status."""
+        self._listen()
+        self._control.register(self._selector)
+        self._selector.register(self._signals, selectors.EVENT_READ, self._woke)
+        old = signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+        say("ready")
+        self._notifier.send("READY=1", "STATUS=ready")
+        try:
+            while not self._stopping:
+                self._round(self._timeout())
+            self._leave()
+        finally:
+            signal.set_wakeup_fd(old)
+            self._close()
+        return TEMPFAIL if self._stuck else OK
+
+    def _timeout(self) -> float:
+        if self._ready and not self._stuck:
+            return 0.0
+        now = time.monotonic()
+        due = min(self._ticked + TICK, self._committed + (RETRY if self._stuck else LATEST))
+        return max(due - now, 0.0)
+
+    def _round(self, timeout: float) -> None:
+        """Wait for what comes, take it, commit it, answer."""
+        for key, _ in self._selector.select(timeout):
+            key.data()
+        if self._reloading:
+            self._reload()
+        if not self._stuck:
+            self._read()
+        now = time.monotonic()
+        if now >= self._ticked + TICK:
+            self._ticked = now
+            self._live.tick(now)
+            self._watch(now)
+        owing = [source for source in self._sources if isinstance(source, Connection) and source.is_owing]
+        late = now >= self._committed + (RETRY if self._stuck else LATEST)
+        if late or (not self._stuck and (owing or self._live.waiting_rows >= MOST_ROWS)):
+            self._commit(now)
+        if not self._stuck:
+            for source in owing:
+                source.confirm()
+                if source.ended:
+                    self._remove(source)
+
+    def _read(self) -> None:
+        ready, self._ready = self._ready, []
+        for source in ready:
+            lines = source.read()
+            if lines:
+                self._live.take(lines)
+            if source.ended:
+                if isinstance(source, Pipe):
+                    self._stopping = True
+                self._remove(source)
+            elif isinstance(source.file, int) and source.file not in self._selector.get_map():
+                self._ready.append(source)  # a plain file as stdin
+
+    def _commit(self, now: float) -> None:
+        done = self._live.commit()
+        if self._stuck is done:
+            self._stuck = not done
+            if done:
+                say("the store takes rows again")
+                self._notifier.send("STATUS=ready")
+                self._wait_for_sources()
+            else:
+                say("the store can't take more; nothing is read until it can: look at its disk and its permissions")
+                self._notifier.send("STATUS=the store can't take more")
+                self._wait_for_sources()
+        self._committed = time.monotonic() if done else now
+
+    def _wait_for_sources(self) -> None:
+        """Wait for the sources, or for none of them while the store is stuck."""
+        for source in self._sources:
+            with suppress(KeyError, ValueError, PermissionError):
+                if self._stuck:
+                    self._selector.unregister(source.file)
+                else:
+                    self._selector.register(source.file, selectors.EVENT_READ, self._reader(source))
+
+    def _reader(self, source: Source) -> Handler:
+        return lambda: self._ready.append(source)
+
+    def _watch(self, now: float) -> None:
+        interval = self._notifier.interval
+        if interval is not None and now >= self._watched + interval - TICK:
+            self._watched = now
+            self._notifier.send("WATCHDOG=1")
+
+    # -- signals
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reloading = True
+        elif self._stopping:
+            os._exit(TEMPFAIL)  # what is not committed was not confirmed
+        else:
+            self._stopping = True
+
+    def _woke(self) -> None:
+        with suppress(BlockingIOError):
+            self._signals.recv(1024)
+
+    def _ask(self, question: str) -> dict[str, object]:
+        """Answer the control socket."""
+        if question == "status":
+            return {"ok": True, **self._live.status(), "stuck": self._stuck, "sources": len(self._sources)}
+        if question == "reload":
+            self._reloading = True
+            return {"ok": True}
+        return {"ok": False, "error": "unknown question"}
+
+    def _reload(self) -> None:
+        """Read config and keyring anew; where that fails, go on as before."""
+        self._reloading = False
+        self._notifier.reloading()
+        try:
+            config = self._load()
+            fresh = {one.path for one in config.listen if str(one.path) not in self._listeners}
+            added = sockets.opened([one for one in config.listen if one.path in fresh], ())
+            self._live.reload(config)
+        except Fault as fault:
+            say(f"not reloaded: {fault}")
+        else:
+            self._config = config
+            self._relisten({str(one.path) for one in config.listen}, added)
+            say("reloaded")
+        self._notifier.send("READY=1")
+
+    def _relisten(self, wanted: set[str], added: dict[str, socket.socket]) -> None:
+        """Close the listeners that the config names no more, and open those that are new."""
+        old, self._listeners = self._listeners, added
+        self._listen()
+        for path, listener in old.items():
+            if path in wanted:
+                self._listeners[path] = listener
+                continue
+            for source in [one for one in self._sources if one.file is listener]:
+                self._remove(source)
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(listener)
+            self._unlisten(path, listener)
+
+    def _unlisten(self, path: str, listener: socket.socket) -> None:
+        listener.close()
+        if listener not in self._given:  # systemd keeps its own
+            with suppress(OSError):
+                os.unlink(path)
+
+    # -- the end
+
+    def _leave(self) -> None:
+        """Take what has arrived, commit, answer."""
+        self._notifier.send("STOPPING=1")
+        end = time.monotonic() + FAREWELL
+        for path, listener in self._listeners.items():
+            if listener.type == socket.SOCK_STREAM:
+                self._acceptor(path, listener)()  # who waits to be let in has arrived
+        while not self._stuck and time.monotonic() < end:
+            before = len(self._ready)
+            for key, _ in self._selector.select(0):
+                key.data()
+            if not self._ready or len(self._ready) == before:
+                break
+            self._read()
+        self._commit(time.monotonic())
+        if not self._stuck:
+            for source in self._sources:
+                source.confirm()
+
+    def _close(self) -> None:
+        for source in list(self._sources):
+            self._remove(source)
+        for path, listener in self._listeners.items():
+            self._unlisten(path, listener)
+        self._control.close()
+        self._selector.close()
+        self._signals.close()
+        self._woken.close()
+        self._live.close()

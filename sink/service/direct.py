@@ -1,0 +1,51 @@
+"""`postsink omprog --direct`: the whole pipeline in rsyslogd's child, for one small host."""
+
+import time
+
+from sink.config import Config
+from sink.fault import OK, TEMPFAIL, Fault
+from sink.installation import open_keyring
+from sink.service import omprog
+from sink.service.live import Live
+
+
+def run(config: Config) -> int:
+    """Take stdin until it ends; each line is confirmed when what it does is committed."""
+    omprog.stay()
+    try:
+        live = _opened(config)
+        try:
+            omprog.ok()
+            for line in omprog.lines():
+                live.tick(time.monotonic()) if line is None else live.take((line,))
+                _committed(live)
+                if line is not None:
+                    omprog.ok()
+        finally:
+            live.close()
+    except omprog.Gone:
+        pass
+    return OK
+
+
+def _opened(config: Config) -> Live:
+    """Open keyring and store; wait while a child before this one still holds the store."""
+    keys = open_keyring(config)
+    while True:
+        try:
+            return Live(config, keys)
+        except Fault as fault:
+            if fault.status != TEMPFAIL:
+                raise
+        _wait()
+
+
+def _committed(live: Live) -> None:
+    """Return when all is committed."""
+    while not live.commit():
+        _wait()
+
+
+def _wait() -> None:
+    time.sleep(omprog.PULSE)
+    omprog.dot()

@@ -1,0 +1,130 @@
+"""A pipeline and its store, for lines that arrive now.
+
+Law 5: rows and the open messages they come of are committed in one transaction; what a commit() that succeeded
+covers may be confirmed. Where the store can't take it, everything waits in memory and nothing is confirmed.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import tzinfo
+
+from sink.config import Config
+from sink.core.pipeline import Batch, Pipeline
+from sink.core.state import StateError
+from sink.core.syslog import Reader
+from sink.fault import CONFIG, DATA, Fault
+from sink.installation import bind_store, open_keyring, open_store, pipeline
+from sink.keys.epochs import Keyring
+
+STREAM = "live"
+COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long")
+CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
+HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
+
+
+class Live:
+    """Takes lines and commits what comes of them; one at a time writes a store's live stream.
+
+    `deliveries` and `rejects` count new rows since the start.
+    """
+
+    def __init__(self, config: Config, keys: Keyring) -> None:
+        self.deliveries = self.rejects = 0
+        self.counts: Counter[str] = Counter()  # of pipelines before a reload
+        self._pending = Batch([], [], {}, [], [])
+        self._store, rules = open_store(config, keys)
+        try:
+            self._store.claim(STREAM)
+            self._pipeline = pipeline(rules, keys, _reader(rules.timezone), journal=True)
+            _resume(self._pipeline, self._store.state(STREAM))
+        except BaseException:
+            self._store.close()
+            raise
+        self._store_path = config.store
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Take lines; what they do is committed later."""
+        self._pipeline.take(lines)
+
+    def tick(self, now: float) -> None:
+        """Let wall clock pass, in seconds that only grow."""
+        self._gather(self._pipeline.tick(now))
+
+    def commit(self) -> bool:
+        """Commit what is not committed yet; False where the store can't take it now. Raises Fault where it never will.
+
+        Whatever failed is tried again by the next call.
+        """
+        self._gather(self._pipeline.batch())
+        pending = self._pending
+        if not self._has_effect():
+            return True
+        try:
+            deliveries, rejects = self._store.commit(pending, STREAM)
+        except Fault as fault:
+            if fault.status in HOPELESS:
+                raise
+            return False
+        self._pending = Batch([], [], {}, [], [])
+        self.deliveries += deliveries
+        self.rejects += rejects
+        return True
+
+    def _has_effect(self) -> bool:
+        rows, rejects, puts, drops, again = self._pending
+        return bool(rows or rejects or drops or again) or any([not token.startswith(CLOCK) for token in puts])
+
+    def _gather(self, batch: Batch) -> None:
+        pending = self._pending
+        pending.rows.extend(batch.rows)
+        pending.rejects.extend(batch.rejects)
+        for token in batch.drops:
+            pending.puts.pop(token, None)
+        pending.drops.extend(batch.drops)
+        pending.puts.update(batch.puts)
+
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows are not committed yet."""
+        return len(self._pending.rows) + len(self._pending.rejects)
+
+    def reload(self, config: Config) -> None:
+        """Go on under another config and keyring with the open messages; raises Fault and changes nothing."""
+        if config.store != self._store_path:
+            raise Fault(CONFIG, "another store needs a restart of the daemon")
+        keys = open_keyring(config)
+        rules = bind_store(self._store, config, keys)
+        fresh = pipeline(rules, keys, _reader(rules.timezone), journal=True)
+        self._gather(self._pipeline.batch())
+        _resume(fresh, self._pipeline.state())
+        self.counts += self._pipeline.counts
+        self._pipeline = fresh
+
+    def status(self) -> dict[str, object]:
+        """Return counts since the start, and the number of open messages."""
+        counts = self.counts + self._pipeline.counts
+        return {
+            **{name: counts[name] for name in COUNTS},
+            "deliveries": self.deliveries,
+            "rejects": self.rejects,
+            "open_messages": self._pipeline.open_messages(),
+            "not_committed": self.waiting_rows,
+        }
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+def _reader(zone: tzinfo) -> Reader:
+    """Return a reader of lines that are being logged now: their year is the nearest, their host this one."""
+    return Reader(zone, near=int(time.time()), host=os.uname().nodename.encode())
+
+
+def _resume(pipe: Pipeline, state: dict[bytes, bytes]) -> None:
+    try:
+        pipe.resume(state)
+    except StateError:
+        raise Fault(CONFIG, "the store's open messages are of another version; start its own postsink once") from None

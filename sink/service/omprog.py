@@ -1,0 +1,69 @@
+"""rsyslog's end of omprog with confirmMessages: lines on stdin, one reply each on stdout [rsyslog doc, omprog].
+
+Laws: the first OK says that this child is ready; then each line is answered by one reply in a write of its own, when
+what it does is committed. Dots say that it is still at work. An error is never replied: rsyslog would send that line
+for ever. Replies are constant (law 7). SIGTERM and SIGHUP are ignored: rsyslogd sends them, logrotate makes it pass
+them on, and the end is the end of stdin; whoever leaves before loses lines.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+from sink.sources.framer import Framer
+
+STDIN, STDOUT = 0, 1
+CHUNK = 1 << 16
+PULSE = 1.0  # seconds between dots
+
+
+class Gone(Exception):
+    """rsyslogd has closed our stdin, or reads no more."""
+
+
+def stay() -> None:
+    """Ignore the signals that do not end this child."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def reply(text: bytes) -> None:
+    """Write to rsyslogd; raises Gone."""
+    try:
+        os.write(STDOUT, text)
+    except OSError:
+        raise Gone from None
+
+
+def ok() -> None:
+    """Confirm the line that is at hand, or at first that all is ready."""
+    reply(b"OK\n")
+
+
+def dot() -> None:
+    """Say that work goes on; raises Gone where rsyslogd left meanwhile."""
+    reply(b".")
+    poll = select.poll()
+    poll.register(STDIN, 0)
+    if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+        raise Gone
+
+
+def has_come(seconds: float) -> bool:
+    """Wait so long for something on stdin."""
+    return bool(select.select([STDIN], [], [], seconds)[0])
+
+
+def lines() -> Iterator[bytes | None]:
+    """Yield the lines that come, None for each PULSE in which none does, until stdin ends."""
+    framer = Framer()
+    while True:
+        if not has_come(PULSE):
+            yield None
+            continue
+        chunk = os.read(STDIN, CHUNK)
+        yield from framer.lines(chunk) if chunk else framer.last()
+        if not chunk:
+            return
