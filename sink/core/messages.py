@@ -5,7 +5,7 @@ An open message holds facts and attempts, no raw text. Its key is a token of (ho
 
 from typing import Any
 
-from sink.core.facts import PARENT, SPLIT, Fact, Folded, fold, lives
+from sink.core.facts import MANY, PARENT, SPLIT, Fact, Folded, fold, lives
 from sink.core.hosts import Host
 
 # An attempt that waits for its row: (second, micros, pseudonyms from the delivery key on, instance, agent, whether its
@@ -13,6 +13,7 @@ from sink.core.hosts import Host
 Waiting = tuple[int, bytes, bytes, str, str, bool | None, int, bytes, tuple[Any, ...]]
 
 MOST_LOOSE = 64  # facts kept as they came; a message of many retries gathers more
+MILLION = 1_000_000
 LATEST = b"999999"  # microseconds
 
 
@@ -81,10 +82,15 @@ class Message:
     def fold(self, second: int, until: int) -> tuple[Folded, int]:
         """Return (merged facts, first second seen in microseconds) of the message that bore this id in a second."""
         facts = self.life(second)
-        first, micros = self.first, self.first_micros
-        if facts is not self.facts:
+        if facts is self.facts:
+            first, micros = self.first, self.first_micros
+            folded: Folded = {fact[1]: fact for fact in facts}
+            if len(folded) == len(facts) and self.last <= until and PARENT not in folded and MANY.isdisjoint(folded):
+                # Each kind once, and none of them too late: nothing to merge.
+                return folded, first * MILLION + int(micros or 0)
+        else:
             first, micros = min(
                 [(fact[0], fact[3]) for fact in facts if fact[1] != PARENT and fact[0] <= until],
-                default=(first, b""),
+                default=(self.first, b""),
             )
-        return fold(facts, until), first * 1_000_000 + int(micros or 0)
+        return fold(facts, until), first * MILLION + int(micros or 0)

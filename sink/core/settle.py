@@ -37,7 +37,7 @@ from sink.core.facts import (
     Fact,
     Folded,
 )
-from sink.core.messages import Message
+from sink.core.messages import MILLION, Message
 from sink.core.pseudonym import NONE
 from sink.core.rows import INHERITED, Row, listed, score_of
 
@@ -49,7 +49,6 @@ View = tuple[Folded, str | None, bool | None, bytes, int, bytes, bool]
 HERE = frozenset({"sasl", "trusted", "pickup", "qmqpd", "bounce"})  # origins that mean: submitted here
 LOCAL_AGENTS = frozenset({"local", "virtual"})  # they deliver to recipients of this host
 MOST_LINKS = 10  # links followed upwards; a longer chain is a loop or an attack
-MILLION = 1_000_000
 NO_SENDER = ("", NO_ADDRESS, NO_ADDRESS, 0)
 
 
