@@ -28,6 +28,7 @@ LATEST = 0.5  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_000  # that wait for a commit
 TICK = 1.0  # seconds between looks at the clock
 RETRY = 1.0  # seconds between tries of a store that can't take more
+ALARM = 10_000  # dropped datagrams between two words about them
 FAREWELL = 5.0  # seconds for taking what has arrived, when told to leave
 Handler = Callable[[], None]
 
@@ -48,6 +49,7 @@ class Daemon:
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
         self._stopping = self._reloading = self._stuck = False
+        self._dropped = 0  # datagrams, while the store could take no more
         self._committed = self._ticked = self._watched = time.monotonic()
         self._control = Control(config.store, self._ask)
         self._signals, self._woken = socket.socketpair()
@@ -127,7 +129,9 @@ class Daemon:
             key.data()
         if self._reloading:
             self._reload()
-        if not self._stuck:
+        if self._stuck:
+            self._drop()
+        else:
             self._read()
         now = time.monotonic()
         if now >= self._ticked + TICK:
@@ -157,6 +161,14 @@ class Daemon:
             elif isinstance(source.file, int) and source.file not in self._selector.get_map():
                 self._ready.append(source)  # a plain file as stdin
 
+    def _drop(self) -> None:
+        """Take datagrams and drop them: whoever logs by them waits for room, and mail comes first (law 8)."""
+        ready, self._ready = self._ready, []
+        before = self._dropped
+        self._dropped += sum([len(source.read()) for source in ready])
+        if before // ALARM != self._dropped // ALARM or (self._dropped and not before):
+            say(f"dropped {self._dropped} datagrams since the start: the store can't take more")
+
     def _commit(self, now: float) -> None:
         done = self._live.commit()
         if self._stuck is done:
@@ -172,8 +184,10 @@ class Daemon:
         self._committed = time.monotonic() if done else now
 
     def _wait_for_sources(self) -> None:
-        """Wait for the sources, or for none of them while the store is stuck."""
+        """Wait for the sources; while the store is stuck for none but those of which lines are dropped."""
         for source in self._sources:
+            if isinstance(source, Datagrams) and self._config.when_full == "drop":
+                continue
             with suppress(KeyError, ValueError, PermissionError):
                 if self._stuck:
                     self._selector.unregister(source.file)
@@ -206,7 +220,7 @@ class Daemon:
     def _ask(self, question: str) -> dict[str, object]:
         """Answer the control socket."""
         if question == "status":
-            return {"ok": True, **self._live.status(), "stuck": self._stuck, "sources": len(self._sources)}
+            return {"ok": True, **self._live.status(), "dropped": self._dropped, "stuck": self._stuck}
         if question == "reload":
             self._reloading = True
             return {"ok": True}
@@ -259,10 +273,9 @@ class Daemon:
             if listener.type == socket.SOCK_STREAM:
                 self._acceptor(path, listener)()  # who waits to be let in has arrived
         while not self._stuck and time.monotonic() < end:
-            before = len(self._ready)
             for key, _ in self._selector.select(0):
                 key.data()
-            if not self._ready or len(self._ready) == before:
+            if not self._ready:
                 break
             self._read()
         self._commit(time.monotonic())
