@@ -14,8 +14,10 @@ from sink.core.correlate import Correlator
 from sink.core.deliveries import Event
 from sink.core.epochs import Epoch, Parsers
 from sink.core.facts import ARRIVED
+from sink.core.grammar import ignored_words
 from sink.core.hosts import Host
 from sink.core.messages import Message
+from sink.core.notices import CONNECTIONS, LEVELS, is_sasl_failure, notice
 from sink.core.parse import BAD_SYNTAX, SESSION, Reading
 from sink.core.pseudonym import WIDTH, Pseudonyms, Tokens
 from sink.core.queueid import is_queue_id
@@ -47,7 +49,8 @@ class Pipeline:
     """Turns syslog lines of one stream into rows.
 
     counts: lines, postfix_lines, delivery_lines, expired_lines, rejects, rejects_not_kept, ignored, not_understood,
-    not_syslog, too_long, without_sender, without_daemon, epoch_destroyed, forgotten_*;
+    not_syslog, too_long, without_sender, without_daemon, epoch_destroyed, forgotten_*, sasl_failures, connections_*,
+    warnings_not_shown and its kin;
     and "not_understood:DAEMON" for each daemon.
     """
 
@@ -61,6 +64,7 @@ class Pipeline:
         naming: Callable[[bytes, bool], Pseudonyms] = Pseudonyms,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.notices: Counter[str] = Counter()  # Postfix's own troubles, for the admin: daemon, level, our words
         self.reader = reader
         self._rules = rules
         self._parsers = Parsers(rules, epochs, self.counts, naming)
@@ -174,16 +178,31 @@ class Pipeline:
         if not is_queue_id(queue_id):
             whole = queue_id + b": " + text if queue_id else text
             if not self._take_noqueue(host, second, micros, program, pid, whole):
-                if whole.partition(b" ")[0] in program.ignored:
-                    self.counts["ignored"] += 1
-                else:
-                    self._not_understood(program)
+                self._ignore(program, queue_id, whole)
             return
         found = self._understood(host, queue_id, second, program, word, text)
         if found is None:
             self._not_understood(program)
         else:
             self.apply(host, found[0], second, micros, program, pid, queue_id, text, found[1])
+
+    def _ignore(self, program: Program, level: bytes, whole: bytes) -> None:
+        """Take a text of which nothing is wanted but, at most, that the admin sees it."""
+        first = whole.partition(b" ")[0]
+        if first not in ignored_words(program.daemon):
+            self._not_understood(program)
+            return
+        self.counts["ignored"] += 1
+        if level in LEVELS:
+            words = notice(whole[len(level) + 2 :])
+            if words is not None:
+                self.notices[f"{program.daemon or 'postfix'}: {level.decode('ascii')}: {words}"] += 1
+            elif is_sasl_failure(whole):
+                self.counts["sasl_failures"] += 1
+            else:
+                self.counts[f"{level.decode('ascii')}s_not_shown"] += 1
+        elif first in CONNECTIONS:
+            self.counts[CONNECTIONS[first]] += 1
 
     def _understood(
         self, host: Host, queue_id: bytes, second: int, program: Program, word: bytes, text: bytes

@@ -6,8 +6,10 @@ daemon is lost (None), which the summary tells.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sink.core.grammar import ignored_words
+from sink.core.notices import CONNECTIONS
 
 # Postfix's daemons and commands that log [conf/master.cf, conf/postfix-files]; a name that is not
 # listed is no daemon of Postfix and is never stored.
@@ -28,7 +30,7 @@ class Program:
     instance: str
     daemon: str | None
     postfix: bool
-    ignored: dict[bytes, str]  # first words of its texts that are knowingly ignored
+    ignored: dict[bytes, str]  # first words of its texts of which nothing at all is wanted
     whole: bool  # of Postfix, daemon and all
 
     def __hash__(self) -> int:
@@ -37,6 +39,11 @@ class Program:
 
 Named = tuple[Program, bytes]  # with the process id
 OTHER = Program("", None, False, {}, False)
+
+
+@lru_cache(maxsize=100)  # one for each daemon there is
+def _unwanted(daemon: str | None) -> dict[bytes, str]:
+    return {word: why for word, why in ignored_words(daemon).items() if word not in CONNECTIONS}
 
 
 def read_tag(tag: bytes) -> Named:
@@ -50,7 +57,7 @@ def read_tag(tag: bytes) -> Named:
     instance, slash, path = name.decode("ascii").partition("/")
     daemon = path.rpartition("/")[2]
     if slash and daemon in DAEMONS and instance:
-        return Program(instance, daemon, True, ignored_words(daemon), True), pid
+        return Program(instance, daemon, True, _unwanted(daemon), True), pid
     if instance.startswith("postfix"):
-        return Program(instance, None, True, ignored_words(None), False), pid
+        return Program(instance, None, True, _unwanted(None), False), pid
     return OTHER, pid

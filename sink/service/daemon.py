@@ -22,7 +22,7 @@ from sink.service.control import Control
 from sink.service.live import Live
 from sink.service.notify import Notifier
 from sink.service.sources import Connection, Datagrams, Pipe, Source
-from sink.service.words import say
+from sink.service.words import Notices, say
 
 LATEST = 0.5  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_000  # that wait for a commit
@@ -48,6 +48,7 @@ class Daemon:
         self._sources: list[Source] = []
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
+        self._notices = Notices()
         self._stopping = self._reloading = self._stuck = False
         self._dropped = 0  # datagrams, while the store could take no more
         self._committed = self._ticked = self._watched = time.monotonic()
@@ -137,6 +138,7 @@ class Daemon:
         if now >= self._ticked + TICK:
             self._ticked = now
             self._live.tick(now)
+            self._notices.tell(self._live.notices(), now)
             self._watch(now)
         owing = [source for source in self._sources if isinstance(source, Connection) and source.is_owing]
         late = now >= self._committed + (RETRY if self._stuck else LATEST)

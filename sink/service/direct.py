@@ -7,17 +7,28 @@ from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import open_keyring
 from sink.service import omprog
 from sink.service.live import Live
+from sink.service.words import Notices, to_syslog
+
+TICK = 1.0  # seconds between looks at the clock
 
 
 def run(config: Config) -> int:
     """Take stdin until it ends; each line is confirmed when what it does is committed."""
     omprog.stay()
+    to_syslog()  # rsyslogd gives its children no stderr
+    notices, ticked = Notices(), time.monotonic()
     try:
         live = _opened(config)
         try:
             omprog.ok()
             for line in omprog.lines():
-                live.tick(time.monotonic()) if line is None else live.take((line,))
+                if line is not None:
+                    live.take((line,))
+                now = time.monotonic()
+                if now >= ticked + TICK:
+                    ticked = now
+                    live.tick(now)
+                    notices.tell(live.notices(), now)
                 _committed(live)
                 if line is not None:
                     omprog.ok()

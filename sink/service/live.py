@@ -20,7 +20,8 @@ from sink.installation import bind_store, open_keyring, open_store, pipeline
 from sink.keys.epochs import Keyring
 
 STREAM = "live"
-COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long")
+COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
+          "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
 COLLECT = 3_600.0  # seconds
 CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
 HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
@@ -111,6 +112,11 @@ class Live:
         _resume(fresh, self._pipeline.state())
         self.counts += self._pipeline.counts
         self._pipeline = fresh
+
+    def notices(self) -> Counter[str]:
+        """Return Postfix's own troubles since the last call, in constant words."""
+        found, self._pipeline.notices = self._pipeline.notices, Counter()
+        return found
 
     def status(self) -> dict[str, object]:
         """Return counts since the start, and the number of open messages."""

@@ -2,7 +2,11 @@
 
 import sys
 import syslog
+from collections import Counter
 from contextlib import suppress
+
+MINUTE = 60.0  # seconds
+MOST_A_MINUTE = 20
 
 
 class _Voice:
@@ -22,3 +26,23 @@ def say(words: str) -> None:
         return
     with suppress(OSError, ValueError):
         print(f"postsink: {words}", file=sys.stderr, flush=True)
+
+
+class Notices:
+    """Tells Postfix's own troubles: each at once, and again with its number at most once a minute."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}  # when each was told last
+        self._waiting: Counter[str] = Counter()
+
+    def tell(self, found: Counter[str], now: float) -> None:
+        """Tell what is due at a time, in seconds that only grow."""
+        self._waiting.update(found)
+        for words, number in list(self._waiting.items()):
+            if now >= self._told.get(words, now - MINUTE) + MINUTE and self._may(now):
+                self._told[words] = now
+                del self._waiting[words]
+                say(f"Postfix says: {words}" + (f" ({number} times)" if number > 1 else ""))
+
+    def _may(self, now: float) -> bool:
+        return sum([now < told + MINUTE for told in self._told.values()]) < MOST_A_MINUTE
