@@ -73,8 +73,9 @@ connect = sqlite._connect
 def traced(path, mode):
     connection = connect(path, mode)
     connection.set_trace_callback(lambda text: text.startswith("COMMIT") and passes("insert"))
-    if place == "checkpoint":
+    if place == "checkpoint" and threading.active_count() == 1:
         connection.execute("PRAGMA wal_autocheckpoint = 20")
+        threading.Thread(target=watch_writes, daemon=True).start()
     return connection
 sqlite._connect = traced
 
@@ -96,9 +97,6 @@ after(sqlite.SqliteStore, "commit", "commit")
 for name in ("send", "sendall"):
     around(socket.socket, name, lambda where, data: len(data) == 8)
 around(os, "write", lambda where, data: bytes(data) == b"OK\\n" or len(data) == 8 and where > 2)
-
-if place == "checkpoint":
-    threading.Thread(target=watch_writes, daemon=True).start()
 
 from sink import cli
 sys.exit(cli.main(sys.argv[4:]))

@@ -54,12 +54,19 @@ class Spoken:
 
     def until(self, word: str) -> str:
         """Return the next line that holds a word."""
+        found = self.next_with(word)
+        assert found is not None, f"it has ended without a line with {word!r}, after {self.all[-5:]}"
+        return found
+
+    def next_with(self, word: str) -> str | None:
+        """Return the next line that holds a word, None where the process ends without one."""
         while True:
             try:
                 line = self._lines.get(timeout=PATIENCE)
             except queue.Empty:
                 raise AssertionError(f"no line with {word!r} in {PATIENCE} s, after {self.all[-5:]}") from None
-            assert line is not None, f"it has ended without a line with {word!r}, after {self.all[-5:]}"
+            if line is None:
+                return None
             self.all.append(line)
             if word in line:
                 return line
@@ -78,7 +85,7 @@ class Service:
     """One `postsink run`, ready to take lines."""
 
     def __init__(
-        self, program: Program, *arguments: str, place: str = "", number: int = 1, ready: bool = True,
+        self, program: Program, *arguments: str, place: str = "", number: int = 1,
         prefix: tuple[str, ...] = (), variables: dict[str, str] | None = None, **given: Any,
     ) -> None:  # fmt: skip
         self.program = program
@@ -89,8 +96,8 @@ class Service:
             stderr=subprocess.PIPE, **given,
         )  # fmt: skip
         self.said = Spoken(self.process)
-        if ready:
-            self.said.until("ready")
+        self.is_ready = self.said.next_with("ready") is not None
+        assert self.is_ready or place, f"it is not ready: {self.said.all}"
 
     def __enter__(self) -> Service:
         return self

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.asking import rows
+from sink.fault import OK
+from tests.integration.asking import ask, rows
 from tests.integration.live.confirming import deliver
 from tests.integration.live.service import Service
 from tests.integration.live.verdict import same_rows
@@ -43,6 +44,7 @@ def copied(live: Program, target: Path) -> Path:
 def grown(live: Program, some_lines: list[bytes], tmp_path: Path) -> tuple[Program, list[Content]]:
     """A killed daemon's store whose whole story is in the WAL, and its content after each line that was confirmed."""
     states: list[Content] = []
+    assert ask(live, "db", "init").status == OK
     with Service(live) as service:
         reader = sqlite3.connect(f"file:{live.store}?mode=ro", uri=True)
         try:

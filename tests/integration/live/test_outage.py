@@ -10,12 +10,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.integration.asking import rows
 from tests.integration.live.confirming import Confirming, deliver
 from tests.integration.live.service import Service
 from tests.integration.live.verdict import same_rows
@@ -33,49 +33,71 @@ def goes_on(client: Confirming, lines: list[bytes]) -> None:
         client.until(min(start + 50, len(lines)))
 
 
-def stalled(client: Confirming, line: bytes, seconds: float) -> None:
-    """A line that has an effect is not confirmed for some time."""
-    client.send(line)
-    assert not client.has_answer(seconds)
-
-
 def of_effect(lines: list[bytes], start: int) -> int:
     """The number of the next line that has an effect."""
     return next(number for number in range(start, len(lines)) if b": to=<" in lines[number])
 
 
-def test_a_store_that_somebody_holds(live: Program, some_lines: list[bytes], some_imported: Program) -> None:
-    """Longer than SQLite waits, and than a row does."""
-    with Service(live) as service, Confirming(service.stream) as client:
-        at = of_effect(some_lines, 300)
-        client.send(*some_lines[:at])
-        client.until(at)
-        holder = sqlite3.connect(live.store, isolation_level=None)
+@contextmanager
+def held(service: Service) -> Iterator[None]:
+    """Another program holds the store, longer than SQLite waits."""
+    holder = sqlite3.connect(service.program.store, isolation_level=None)
+    try:
         holder.execute("BEGIN IMMEDIATE")
-        stalled(client, some_lines[at], LONG)
-        holder.execute("ROLLBACK")
+        yield
+    finally:
         holder.close()
-        client.until(at + 1)
-        goes_on(client, some_lines)
-        assert service.stop() == 0
-    same_rows(live, some_imported)
 
 
-def test_files_that_may_not_grow(live: Program, some_lines: list[bytes], some_imported: Program) -> None:
-    with Service(live) as service, Confirming(service.stream) as client:
+@contextmanager
+def not_growing(service: Service) -> Iterator[None]:
+    """No file may grow, as where a quota ends."""
+    before = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    yield
+    assert service.status()["stuck"]
+    assert service.said.until("can't take")
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, before)
+    assert service.said.until("takes rows again")
+
+
+@contextmanager
+def standing_still(service: Service) -> Iterator[None]:
+    """The machine sleeps, or has no time for the daemon."""
+    service.send(signal.SIGSTOP)
+    yield
+    service.send(signal.SIGCONT)
+
+
+OUTAGES = (held, not_growing, standing_still)
+
+
+def test_outages_longer_than_a_row_waits(
+    live: Program, some_lines: list[bytes], some_imported: Program
+) -> None:
+    """Three daemons at once, each with an outage of its own: time in which no line could come lets no row leave."""
+    with ExitStack() as stack:
+        services = [stack.enter_context(Service(live.sibling(live.folder / one.__name__))) for one in OUTAGES]
+        clients = [stack.enter_context(Confirming(service.stream)) for service in services]
         at = of_effect(some_lines, 300)
-        client.send(*some_lines[:at])
-        client.until(at)
-        limit = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-        stalled(client, some_lines[at], LONG)
-        assert service.said.until("can't take")
-        assert service.status()["stuck"]
-        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, limit)
-        client.until(at + 1)
-        assert service.said.until("takes rows again")
-        goes_on(client, some_lines)
-        assert service.stop() == 0
-    same_rows(live, some_imported)
+        for client in clients:
+            client.send(*some_lines[:at])
+            client.until(at)
+        with ExitStack() as outages:
+            for outage, service in zip(OUTAGES, services, strict=True):
+                outages.enter_context(outage(service))
+            for client in clients:
+                client.send(some_lines[at])
+            assert not clients[0].has_answer(LONG)
+            assert not any(client.has_answer() for client in clients)
+        for client, service in zip(clients, services, strict=True):
+            client.until(at + 1)
+            for number in range(at + 1, at + 30):  # in lock step, as rsyslogd sends what has waited
+                client.send(some_lines[number])
+                client.until(number + 1)
+            goes_on(client, some_lines)
+            assert service.stop() == 0
+    for service in services:
+        same_rows(service.program, some_imported)
 
 
 @pytest.fixture
@@ -131,11 +153,9 @@ def test_told_to_leave_while_the_disk_is_full(
     with Service(live) as service, Confirming(service.stream) as client:
         client.send(*some_lines[:100])
         client.until(100)
-        (small_disk / "rest").write_bytes(b"")
-        with open(small_disk / "rest", "wb") as rest, pytest.raises(OSError, match="space"):
+        with pytest.raises(OSError, match="space"), open(small_disk / "rest", "wb", buffering=0) as rest:
             while True:
                 rest.write(b"x" * 512)
-                rest.flush()
         done = 100
         for line in some_lines[100:]:
             client.send(line)
@@ -154,24 +174,6 @@ def test_told_to_leave_while_the_disk_is_full(
     same_rows(live, some_imported)
 
 
-def test_a_daemon_that_stands_still(live: Program, some_lines: list[bytes], some_imported: Program) -> None:
-    """A laptop's sleep, or a machine under water: time that nobody could send in does not let rows leave."""
-    with Service(live) as service, Confirming(service.stream) as client:
-        for at in (of_effect(some_lines, 200), of_effect(some_lines, 600)):
-            client.send(*some_lines[client.confirmed : at])
-            client.until(at)
-            service.send(signal.SIGSTOP)
-            stalled(client, some_lines[at], LONG)
-            service.send(signal.SIGCONT)
-            client.until(at + 1)
-            for number in range(at + 1, at + 30):  # in lock step, as rsyslogd sends what has waited
-                client.send(some_lines[number])
-                client.until(number + 1)
-        goes_on(client, some_lines)
-        assert service.stop() == 0
-    same_rows(live, some_imported)
-
-
 def test_a_daemon_that_was_away(live: Program, some_lines: list[bytes], some_imported: Program) -> None:
     """Rows that wait in the store do not leave only because time went by without it."""
     for start in range(0, len(some_lines), 250):
@@ -179,9 +181,4 @@ def test_a_daemon_that_was_away(live: Program, some_lines: list[bytes], some_imp
             piece = some_lines[start : start + 250]
             assert deliver(service.stream, piece) == len(piece)
             service.kill()
-        if not start:
-            waited = len(rows(live))
-            with Service(live, variables={}) as service:
-                assert len(rows(live)) == waited
-                service.kill()
     same_rows(live, some_imported)

@@ -21,7 +21,10 @@ from tests.integration.live.verdict import same_rows
 from tests.judges.program import Program
 
 QUIET = 10  # seconds of wall clock without a newer line, after which a row leaves
-QUEUED = b"2026-11-02T09:00:00+00:00 mx1 postfix/qmgr[9]: 4A5A321A867: from=<alice@example.org>, size=77, nrcpt=1"
+QUEUED = (
+    b"2026-11-02T09:00:00+00:00 mx1 postfix/qmgr[9]: 4A5A321A867: from=<alice@example.org>, size=77, nrcpt=1"
+    b" (queue active)"
+)
 CLIENT = b"2026-11-02T09:00:00+00:00 mx1 postfix/smtpd[9]: 4A5A321A867: client=x[192.0.2.1], sasl_username=alice"
 LATER = b"2026-11-02T09:00:10+00:00 mx1 postfix/anvil[1]: statistics: max cache size 1 at Nov  2 08:00:00"
 SENT = (
@@ -283,7 +286,7 @@ def test_sockets_that_the_manager_hands_down(live: Program, some_lines: list[byt
         given.listen()
         with Confirming(live.folder / "stream") as client:
             client.send(*some_lines[:20])
-            hand_down = ("sh", "-c", f'exec 3<&{given.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"', "sh")
+            hand_down = ("bash", "-c", f'exec 3<&{given.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"', "bash")
             with Service(live, prefix=hand_down, pass_fds=[given.fileno()]) as service:
                 client.until(20)
                 assert service.stop() == OK
