@@ -105,6 +105,18 @@ def _status(settings: Config, given: argparse.Namespace) -> int:
     return status.run(settings, as_json=given.json)
 
 
+def _enable(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools import enable
+
+    return enable.enable(settings, given.word, dry_run=given.dry_run, subject=given.subject, config=given.config)
+
+
+def _disable(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools import enable
+
+    return enable.disable(given.word, dry_run=given.dry_run, config=given.config)
+
+
 def _year(text: str) -> int:
     # Postfix is of 1998; a typo is more likely than a later century.
     if not (text.isascii() and text.isdecimal() and len(text) == 4 and 1990 <= int(text) <= 2100):
@@ -166,6 +178,16 @@ def parser() -> argparse.ArgumentParser:
         "action", choices=("init", "status", "index", "reset"), metavar="ACTION", help="init, status, index or reset"
     )
     one.add_argument("--yes", action="store_true", help="do not ask before reset")
+
+    words = ("rsyslog", "syslog-ng", "journald", "postfix")
+    one = command("enable", "tell syslog or Postfix of postsink", _enable)
+    one.add_argument("word", choices=words, metavar="PROGRAM", help="rsyslog, syslog-ng, journald or postfix")
+    one.add_argument("--subject", choices=("size", "none"), metavar="WHAT", help="of postfix: size or none")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+    one = command("disable", "take back what enable did", _disable)
+    one.add_argument("word", choices=(*words, "all"), metavar="PROGRAM", help="one of those, or all")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
     return top
 
 

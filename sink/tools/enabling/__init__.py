@@ -1,0 +1,1 @@
+"""Puts our pieces of configuration into the mail host's programs, and takes them out again."""
