@@ -370,7 +370,8 @@ class Pipeline:
                 (again if known else fresh).append(row)
                 self._shown.discard(row[1][:WIDTH])
             rows = fresh
-        self._count_senders(rows)
+        if rows:
+            self._count_senders(rows)
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []
         if correlator.changed is not None:

@@ -138,24 +138,42 @@ class SqliteStore:
 
     def commit(self, batch: Batch, stream: str | None = None) -> tuple[int, int]:
         """Keep a batch in one transaction; return the number of (deliveries, rejects) that were new."""
+        # Without the context managers used elsewhere: a daemon does this for each line.
         connection = self._connection
-        with _explained(self.path), self._transaction():
-            before = connection.total_changes
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                found = self._write(batch, stream)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            fault = _fault(self.path, getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        else:
+            return found
+        raise fault from None
+
+    def _write(self, batch: Batch, stream: str | None) -> tuple[int, int]:
+        connection = self._connection
+        before = connection.total_changes
+        if batch.rows:
             connection.executemany(self._statement(batch.rows), sorted(batch.rows))
-            between = connection.total_changes
+        between = connection.total_changes
+        if batch.rejects:
             connection.executemany(self._rejects, sorted(batch.rejects))
-            after = connection.total_changes
+        after = connection.total_changes
+        if batch.again:
             again = self._statement(batch.again).replace("OR IGNORE", "OR REPLACE", 1)
             # Of two lines alike the least stays, here as above.
             connection.executemany(again, sorted(batch.again, reverse=True))
-            if stream is not None:
-                connection.executemany(
-                    "DELETE FROM open_message WHERE stream = ? AND token = ?", [(stream, t) for t in batch.drops]
-                )
-                connection.executemany(
-                    "INSERT OR REPLACE INTO open_message VALUES (?, ?, ?)",
-                    [(stream, token, state) for token, state in batch.puts.items()],
-                )
+        if stream is not None:
+            if batch.drops:
+                gone = [(stream, token) for token in batch.drops]
+                connection.executemany("DELETE FROM open_message WHERE stream = ? AND token = ?", gone)
+            kept = [(stream, token, state) for token, state in batch.puts.items()]
+            connection.executemany("INSERT OR REPLACE INTO open_message VALUES (?, ?, ?)", kept)
         return between - before, after - between
 
     def _statement(self, rows: list[Row]) -> str:
