@@ -149,7 +149,7 @@ class Correlator:
             fact = host.named.pop(queue_id, None)
             if fact is not None:
                 message.facts.append(fact)
-                self._drop(b"link:" + host.name + b":" + queue_id)
+                self._drop_link(host, queue_id)
         due, born = second + UNQUEUED, host.born
         if due <= host.clock or (born and born[-1][0] > due):  # it keeps its order
             self._look_at(host, message, due, host.clock)
@@ -309,13 +309,14 @@ class Correlator:
             fact = named.get(queue_id)
             if fact is not None and fact[0] + LINGER <= clock:
                 del named[queue_id]
-                self._drop(b"link:" + host.name + b":" + queue_id)
+                self._drop_link(host, queue_id)
                 self._counts["forgotten_named_only"] += 1
 
-    def _drop(self, token: bytes) -> None:
-        if self.changed is not None:
-            self.changed.pop(token, None)
-            self.dropped.append(token)
+    def _drop_link(self, host: Host, queue_id: bytes) -> None:
+        if (host, queue_id) in self.linked:
+            self.linked.discard((host, queue_id))  # the store never had it
+        elif self.changed is not None:
+            self.dropped.append(b"link:" + host.name + b":" + queue_id)
 
     # -- ends
 
@@ -388,7 +389,9 @@ class Correlator:
         host.messages.pop(message.queue_id, None)
         self._counts["forgotten_" + why] += 1
         if self.changed is not None:
-            self._drop(message.token)
+            self.changed.pop(message.token, None)
+            if message.kept:
+                self.dropped.append(message.token)
 
     def _evict(self, fresh: Message) -> None:
         """Forget the oldest messages: there are more than the operator allows. Their own rows leave before."""

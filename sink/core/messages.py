@@ -22,7 +22,7 @@ class Message:
 
     __slots__ = (
         "active", "arrived", "children", "ended", "epoch", "facts", "first", "first_micros", "gone", "headers", "host",
-        "last", "limit", "look", "opened", "plain", "queue_id", "readers", "retry", "token", "waiting",
+        "kept", "last", "limit", "look", "opened", "plain", "queue_id", "readers", "retry", "token", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -41,7 +41,9 @@ class Message:
         self.opened = self.ended = self.retry = -1
         # opened: second of the last client= or uid=; ended: of the last end; -1: none. retry: place of the last
         # "queue active" but the first among the facts
-        self.active = self.arrived = self.gone = False  # arrived: client=, uid= or message-id= was seen
+        self.active = self.gone = False
+        self.arrived = False  # client=, uid= or message-id= was seen
+        self.kept = False  # a store has it
         self.plain = True  # all facts are of one message
         self.headers = 0  # header facts kept
         self.look = second  # when it will be looked at, whether its time is over

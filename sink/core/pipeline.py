@@ -324,6 +324,10 @@ class Pipeline:
         again = [row for row in shown if row[1][:WIDTH] in self._shown]
         return Batch([row for row in shown if row[1][:WIDTH] not in self._shown], [], {}, [], again)
 
+    def left(self) -> int:
+        """Return the number of rows that left since the last batch."""
+        return len(self._correlator.rows) + len(self._rejects)
+
     def open_messages(self) -> int:
         """Return the number of open messages."""
         return len(self._correlator.messages)

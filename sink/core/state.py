@@ -40,7 +40,8 @@ def _parts(text: bytes, *kinds: type) -> list[Any]:
 
 
 def encode_message(message: Message) -> bytes:
-    """Return an open message as bytes."""
+    """Return an open message as bytes, for a store that keeps it."""
+    message.kept = True
     return marshal.dumps(
         (
             VERSION, message.host.name, message.queue_id,
@@ -70,6 +71,7 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
     message.facts = [_fact(fact) for fact in facts]
     message.waiting = waiting
     message.children = children
+    message.kept = True
     return message
 
 

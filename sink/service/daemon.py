@@ -24,8 +24,8 @@ from sink.service.notify import Notifier
 from sink.service.sources import Connection, Datagrams, Pipe, Source
 from sink.service.words import Notices, say
 
-LATEST = 0.5  # seconds until what nobody waits for is committed
-MOST_ROWS = 2_000  # that wait for a commit
+LATEST = 0.8  # seconds until what nobody waits for is committed
+MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
 TICK = 1.0  # seconds between looks at the clock
 RETRY = 1.0  # seconds between tries of a store that can't take more
 ALARM = 10_000  # dropped datagrams between two words about them

@@ -99,7 +99,7 @@ class Live:
     @property
     def waiting_rows(self) -> int:
         """How many rows are not committed yet."""
-        return len(self._pending.rows) + len(self._pending.rejects)
+        return len(self._pending.rows) + len(self._pending.rejects) + self._pipeline.left()
 
     def reload(self, config: Config) -> None:
         """Go on under another config and keyring with the open messages; raises Fault and changes nothing."""
