@@ -6,15 +6,17 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from heapq import heappop, heappush
-from itertools import islice
 from typing import Any
 
 from sink.core.deliveries import Link
 from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
 from sink.core.headers import Facts
 from sink.core.hosts import Host
+from sink.core.links import LINGER, Links
 from sink.core.messages import Message, Waiting
+from sink.core.openmessages import OpenMessages
 from sink.core.rows import Row
 from sink.core.rules import Rules
 from sink.core.settle import MOST_LINKS, Settler
@@ -22,7 +24,6 @@ from sink.core.settle import MOST_LINKS, Settler
 # Law 4's times, in seconds
 HOLD = 7  # a row leaves when its host's log clock is this much past it
 QUIET = 10.0  # or after this much wall clock without a newer line
-LINGER = 60  # an ended message, and a stub that only a link named
 UNQUEUED = 3_600  # one that was never active
 AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
 AGREE = 3  # so many in a row agree
@@ -31,24 +32,22 @@ KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
 LATER = 1 << 62  # no look is due
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
-NO_FACTS: list[Fact] = []
-NO_ATTEMPTS: list[Waiting] = []
-NO_READERS: dict[bytes, Any] = {}
 
 
 class Correlator:
     """Open messages of one stream."""
 
-    def __init__(self, rules: Rules, counts: Counter[str]) -> None:
+    def __init__(
+        self, rules: Rules, counts: Counter[str], readers_of: Callable[[int], dict[bytes, Any]], journal: bool
+    ) -> None:
         self.hosts: dict[bytes, Host] = {}
-        self.messages: dict[bytes, Message] = {}
+        self.messages = OpenMessages(self.host, readers_of, journal)
+        self.links = Links(counts, journal)
         self.rows: list[Row] = []
-        self.changed: dict[bytes, Message] | None = None  # filled where a store keeps open messages
-        self.linked: set[tuple[Host, bytes]] = set()  # links that are new, likewise
-        self.dropped: list[bytes] = []
+        self._journal = journal
         self._rules = rules
         self._counts = counts
-        self._settler = Settler(rules.plain_queue_id)
+        self._settler = Settler(rules.plain_queue_id, self.messages)
 
     def host(self, name: bytes) -> Host:
         """Return the host of a name, a new one where no line of it was seen."""
@@ -90,7 +89,7 @@ class Correlator:
         while order and order[0] + HOLD <= second:
             self._settle(host, heappop(order))
         if host.naming and host.naming[0][0] <= second:
-            self._unname(host, second)
+            self.links.forget(host, second)
         self._end_due(host, second)
 
     def tick(self, now: float) -> None:
@@ -125,8 +124,7 @@ class Correlator:
                 waiting.clear()
             else:
                 message.waiting = [attempt for attempt in waiting if attempt[0] != second]
-            if self.changed is not None:
-                self.changed[message.token] = message
+            self.messages.note(message)
 
     def preview(self) -> list[Row]:
         """Return the rows that wait, settled with what is known now; they go on waiting."""
@@ -144,12 +142,11 @@ class Correlator:
     ) -> Message:
         """Open the message of a token and queue id, which are not open."""
         message = Message(token, host, queue_id, epoch, second, readers)
-        self.messages[token] = host.messages[queue_id] = message
+        self.messages.add(message)
         if host.named:
-            fact = host.named.pop(queue_id, None)
+            fact = self.links.take(host, queue_id)
             if fact is not None:
                 message.facts.append(fact)
-                self._drop_link(host, queue_id)
         due, born = second + UNQUEUED, host.born
         if due <= host.clock or (born and born[-1][0] > due):  # it keeps its order
             self._look_at(host, message, due, host.clock)
@@ -193,8 +190,8 @@ class Correlator:
             message.facts = compact(own, host.clock - KEPT_LOOSE)
             message.limit = max(message.limit, 2 * len(message.facts))
             message.retry = -1
-        if self.changed is not None:
-            self.changed[message.token] = message
+        if self._journal:
+            self.messages.note(message)
 
     def _may_keep(self, host: Host, message: Message, second: int, kind: int, value: Any) -> bool:
         """Note an end, a parent, a header; False where a message has more header facts than are kept."""
@@ -259,64 +256,31 @@ class Correlator:
         if queue_id not in parent.children:
             parent.children = (*parent.children, queue_id)
         fact = (second, PARENT, (kind, parent.queue_id), micros)
-        child = host.messages.get(queue_id)
+        child = self.messages.of(host, queue_id)
         if child is None:
-            # Most of these ids are a remote server's own: kept apart, and forgotten soon.
-            self._name(host, queue_id, fact)
+            self.links.name(host, queue_id, fact)
             return
         child.facts.append(fact)
         if second < child.opened:
             child.plain = False
-        if self.changed is not None:
-            self.changed[child.token] = child
+        self.messages.note(child)
 
     def _name_parent(self, host: Host, child: Message, queue_id: bytes) -> None:
         """Note at the parent, which a child's own line names, that a child hangs on it."""
-        parent = host.messages.get(queue_id)
+        parent = self.messages.of(host, queue_id)
         if parent is not None and child.queue_id not in parent.children:
             parent.children = (*parent.children, child.queue_id)
-            if self.changed is not None:
-                self.changed[parent.token] = parent
+            self.messages.note(parent)
 
     def take_up(self, message: Message) -> None:
         """Take up an open message that an earlier run left."""
         host = message.host
-        self.messages[message.token] = host.messages[message.queue_id] = message
+        self.messages.add(message)
         for second in {waiting[0] for waiting in message.waiting}:
             if second not in host.slots:
                 heappush(host.order, second)
             host.slots.setdefault(second, []).append(message)
         self._look_at(host, message, self._due(message)[1], host.clock)
-
-    def take_up_link(self, host: Host, queue_id: bytes, fact: Fact) -> None:
-        """Take up a link to a queue id of which no line was seen."""
-        host.named[queue_id] = fact
-        heappush(host.naming, (fact[0] + LINGER, queue_id))
-
-    def _name(self, host: Host, queue_id: bytes, fact: Fact) -> None:
-        known = host.named.get(queue_id)
-        if known is None or fact < known:
-            host.named[queue_id] = fact
-            heappush(host.naming, (fact[0] + LINGER, queue_id))
-        if self.changed is not None:
-            self.linked.add((host, queue_id))
-
-    def _unname(self, host: Host, clock: int) -> None:
-        """Forget links to queue ids of which no line came in time."""
-        naming, named = host.naming, host.named
-        while naming and naming[0][0] <= clock:
-            queue_id = heappop(naming)[1]
-            fact = named.get(queue_id)
-            if fact is not None and fact[0] + LINGER <= clock:
-                del named[queue_id]
-                self._drop_link(host, queue_id)
-                self._counts["forgotten_named_only"] += 1
-
-    def _drop_link(self, host: Host, queue_id: bytes) -> None:
-        if (host, queue_id) in self.linked:
-            self.linked.discard((host, queue_id))  # the store never had it
-        elif self.changed is not None:
-            self.dropped.append(b"link:" + host.name + b":" + queue_id)
 
     # -- ends
 
@@ -327,11 +291,12 @@ class Correlator:
         while ending and ending[0][0] <= clock:
             found.append(ending.popleft()[1])
         while born and born[0][0] <= clock:
-            message = host.messages.get(born.popleft()[1])
+            message = self.messages.of(host, born.popleft()[1])
             if message is not None:
                 found.append(message)
         while heap and heap[0] <= clock:
-            found += host.dues.pop(heappop(heap))
+            tokens = host.dues.pop(heappop(heap))
+            found += [message for token in tokens if (message := self.messages.find(token)) is not None]
         if found:
             self._end(host, found, clock)
 
@@ -342,10 +307,10 @@ class Correlator:
         message.look = second
         due = host.dues.get(second)
         if due is None:
-            host.dues[second] = [message]
+            host.dues[second] = [message.token]
             heappush(host.heap, second)
         else:
-            due.append(message)
+            due.append(message.token)
 
     def _due(self, message: Message) -> tuple[str, int]:
         """Return (why a message will be forgotten, when)."""
@@ -374,30 +339,21 @@ class Correlator:
                 if message.waiting or any([child in host.messages for child in message.children]):
                     kept.append((message, why, due))
                 else:
-                    self._forget(host, message, why)
+                    self._forget(message, why)
             if not kept or len(kept) == len(over):
                 break
             over = kept
         for message, _, due in kept:
             self._look_at(host, message, due, clock)
 
-    def _forget(self, host: Host, message: Message, why: str) -> None:
-        # The cache by queue id may go on knowing it for a while: leave it light.
-        message.gone = True
-        message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
-        del self.messages[message.token]
-        host.messages.pop(message.queue_id, None)
+    def _forget(self, message: Message, why: str) -> None:
+        self.messages.remove(message)
         self._counts["forgotten_" + why] += 1
-        if self.changed is not None:
-            self.changed.pop(message.token, None)
-            if message.kept:
-                self.dropped.append(message.token)
 
     def _evict(self, fresh: Message) -> None:
         """Forget the oldest messages: there are more than the operator allows. Their own rows leave before."""
-        share = max(self._rules.most_messages // SHARE, 1)
-        for oldest in list(islice(self.messages.values(), share)):
+        for oldest in self.messages.oldest(max(self._rules.most_messages // SHARE, 1)):
             if oldest is not fresh:
                 for second in sorted({attempt[0] for attempt in oldest.waiting}):
                     self._settler.settle(oldest, second, second + LATE, self.rows)
-                self._forget(oldest.host, oldest, "too_many")
+                self._forget(oldest, "too_many")

@@ -30,10 +30,10 @@ class Host:
         # two queues do; the few that are looked at again go by a heap.
         self.ending: deque[tuple[int, Message]] = deque()
         self.born: deque[tuple[int, bytes]] = deque()  # queue ids: most messages are gone by then
-        self.dues: dict[int, list[Message]] = {}
+        self.dues: dict[int, list[bytes]] = {}  # their tokens
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}  # by queue id in clear, in RAM only: found without a token
-        self.messages: dict[bytes, Message] = {}  # by queue id
+        self.messages: dict[bytes, bytes] = {}  # tokens of the open messages, by queue id
         self.named: dict[bytes, Fact] = {}  # links to queue ids of which no line was seen
         self.naming: list[tuple[int, bytes]] = []  # a heap of (second to forget it, queue id) of named
         self.heard: float | None = None  # wall clock at which the log clock stood still

@@ -6,7 +6,7 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
@@ -16,6 +16,7 @@ from sink.core.epochs import Epoch, Parsers
 from sink.core.facts import ARRIVED
 from sink.core.grammar import ignored_words
 from sink.core.hosts import Host
+from sink.core.links import links_of
 from sink.core.messages import Message
 from sink.core.notices import CONNECTIONS, LEVELS, is_sasl_failure, notice
 from sink.core.parse import BAD_SYNTAX, SESSION, Reading
@@ -25,7 +26,7 @@ from sink.core.refusals import Refusal
 from sink.core.rows import SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
-from sink.core.state import decode_host, decode_link, decode_message, encode_host, encode_link, encode_message
+from sink.core.state import decode_host, decode_link, decode_message, encode_host
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
@@ -72,9 +73,13 @@ class Pipeline:
         self.watched = False  # whether apply() is to see every event, which costs
         self._rejects: list[Row] = []
         self._shown: set[bytes] = set()  # delivery keys that an earlier run's preview() showed
-        self._correlator = Correlator(rules, self.counts)
-        if journal:
-            self._correlator.changed = {}
+        self._journal = journal
+        self._correlator = Correlator(rules, self.counts, self._readers, journal)
+
+    def _readers(self, epoch: int) -> dict[bytes, Reading]:
+        """Return the readers of an epoch's lines; none where every event is to be seen by apply()."""
+        parser = None if self.watched else self._parsers.numbered(epoch)
+        return {} if parser is None else parser.readers
 
     # -- lines
 
@@ -210,15 +215,14 @@ class Pipeline:
         """Return the message of a queue id that was not met lately, opened where it is new, and a text's event."""
         correlator = self._correlator
         token = self._tokens.token(host.name, queue_id)
-        message = correlator.messages.get(token)
+        message = correlator.messages.find(token)
         parser = self._parsers.at(second) if message is None else self._parsers.numbered(message.epoch)
         event = None if parser is None else parser.parse(program, word, text)
         if parser is None or event is None:
             return None
         if message is None:
-            readers: dict[bytes, Reading] = {} if self.watched else parser.readers
             hidden = parser.pseudonyms.queue_id(queue_id)
-            message = correlator.open(host, token, hidden, parser.epoch, second, readers)
+            message = correlator.open(host, token, hidden, parser.epoch, second, self._readers(parser.epoch))
         recent = host.recent
         if len(recent) >= MOST_RECENT:
             kept = {known: one for known, one in recent.items() if not one.gone}
@@ -335,9 +339,10 @@ class Pipeline:
     def state(self) -> dict[bytes, bytes]:
         """Return the whole open state by token, for a store."""
         correlator = self._correlator
-        found = {token: encode_message(message) for token, message in correlator.messages.items()}
-        found.update(_links([(host, queue_id) for host in correlator.hosts.values() for queue_id in host.named]))
-        found.update((b"host:" + host.name, encode_host(host)) for host in correlator.hosts.values())
+        found = correlator.messages.states()
+        for host in correlator.hosts.values():
+            found.update(links_of(host))
+            found[b"host:" + host.name] = encode_host(host)
         return found
 
     def resume(self, state: dict[bytes, bytes], shown: bool = False) -> None:
@@ -351,12 +356,11 @@ class Pipeline:
                 continue
             if token.startswith(b"link:"):
                 name, queue_id, fact = decode_link(value)
-                correlator.take_up_link(correlator.host(name), queue_id, fact)
+                correlator.links.take_up(correlator.host(name), queue_id, fact)
                 continue
             message = decode_message(token, value, correlator.host)
-            parser = self._parsers.numbered(message.epoch)
-            if parser is not None:
-                message.readers = {} if self.watched else parser.readers
+            if self._parsers.numbered(message.epoch) is not None:
+                message.readers = self._readers(message.epoch)
                 correlator.take_up(message)
                 if shown:
                     self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
@@ -378,24 +382,17 @@ class Pipeline:
             self._count_senders(rows)
         puts: dict[bytes, bytes] = {}
         drops: list[bytes] = []
-        if correlator.changed is not None:
-            puts = {token: encode_message(message) for token, message in correlator.changed.items()}
-            puts.update(_links(correlator.linked))
+        if self._journal:
+            puts, drops = correlator.messages.changes()
+            links, gone = correlator.links.changes()
+            puts |= links
+            drops += gone
             for host in correlator.hosts.values():
                 clock = encode_host(host)
                 if clock != host.kept:
                     puts[b"host:" + host.name] = host.kept = clock
-            drops, correlator.dropped, correlator.changed, correlator.linked = correlator.dropped, [], {}, set()
         return Batch(rows, rejects, puts, drops, again)
 
     def _count_senders(self, rows: list[Row]) -> None:
         self.counts["without_sender"] += sum(row[SENDER_KIND] == "" for row in rows)
 
-
-def _links(wanted: Iterable[tuple[Host, bytes]]) -> dict[bytes, bytes]:
-    """Return links whose child was not seen, by the token they are kept under."""
-    return {
-        b"link:" + host.name + b":" + queue_id: encode_link(host.name, queue_id, host.named[queue_id])
-        for host, queue_id in wanted
-        if queue_id in host.named
-    }

@@ -37,7 +37,9 @@ from sink.core.facts import (
     Fact,
     Folded,
 )
+from sink.core.hosts import Host
 from sink.core.messages import MILLION, Message
+from sink.core.openmessages import OpenMessages
 from sink.core.pseudonym import NONE
 from sink.core.rows import INHERITED, Row, listed, score_of
 
@@ -55,8 +57,9 @@ NO_SENDER = ("", NO_ADDRESS, NO_ADDRESS, 0)
 class Settler:
     """Makes rows; looks parents and children up in the open messages."""
 
-    def __init__(self, plain_queue_id: bool) -> None:
+    def __init__(self, plain_queue_id: bool, messages: OpenMessages) -> None:
         self._plain_queue_id = plain_queue_id
+        self._messages = messages
 
     def settle(self, message: Message, second: int, until: int, rows: list[Row]) -> None:
         """Add the `delivery` rows of a message's attempts of a second, using facts up to another second.
@@ -140,9 +143,9 @@ class Settler:
             origin, submitted = "verify", None
         view = folded, origin, submitted, submitter, first_seen, NONE, False
         link = folded.get(PARENT)
-        return view if link is None else self._linked(message.host.messages, view, link, until, links)
+        return view if link is None else self._linked(message.host, view, link, until, links)
 
-    def _linked(self, kin: dict[bytes, Message], view: View, fact: Fact, until: int, links: int) -> View:
+    def _linked(self, host: Host, view: View, fact: Fact, until: int, links: int) -> View:
         kind, queue_id = fact[2]
         folded, _, _, submitter, first_seen, _, is_child = view
         if kind == NOTIFICATION:
@@ -150,7 +153,7 @@ class Settler:
         client = folded.get(CLIENT)
         if kind == FILTER and client is not None and not client[2][1]:
             return view  # a remote server named a queue id of ours; its message came from outside
-        parent = kin.get(queue_id)
+        parent = self._messages.of(host, queue_id)
         above = None
         if parent is not None and links < MOST_LINKS:
             above = self.view(parent, fact[0], until, links + 1)
@@ -159,7 +162,7 @@ class Settler:
 
     def _is_ours(self, message: Message, next_id: bytes, second: int) -> bool:
         """Tell whether a queue id that a reply named is one of this host's own, alive at that second."""
-        child = message.host.messages.get(next_id)
+        child = self._messages.of(message.host, next_id)
         if child is None:
             return False
         near = [fact for fact in child.facts if fact[1] != PARENT and abs(fact[0] - second) <= LATE]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from itertools import groupby, pairwise
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sink.core import openmessages
 from sink.core.pipeline import Batch, Pipeline
 from sink.core.syslog import Reader
 from sink.sources.framer import Framer
@@ -95,12 +97,24 @@ def test_stopped_and_resumed_after_every_line(lines: list[bytes]) -> None:
     assert together(*batches) == play(lines, pipeline())
 
 
-@given(logs())
-def test_the_journal_is_the_whole_state(lines: list[bytes]) -> None:
+@given(logs(), st.integers(1, 8))
+def test_the_journal_is_the_whole_state(lines: list[bytes], many: int) -> None:
+    """However many lines go into a batch."""
     pipe, kept = pipeline(journal=True), dict[bytes, bytes]()
-    for line in lines:
-        keep(kept, pipe.feed([line]))
+    for at in range(0, len(lines), many):
+        keep(kept, pipe.feed(lines[at : at + many]))
     assert kept == pipe.state()
+
+
+@given(logs(), st.booleans())
+def test_sealed_messages_are_as_they_were(lines: list[bytes], journal: bool) -> None:
+    """With two at most that are not sealed, rows and state are the same."""
+    whole = pipeline(journal=journal)
+    with mock.patch.multiple(openmessages, MOST_WARM=2, AT_ONCE=2):
+        sealing = pipeline(journal=journal)
+        batches = [[pipe.feed([line]) for line in lines] + [pipe.flush()] for pipe in (whole, sealing)]
+    assert together(*batches[0]) == together(*batches[1])
+    assert whole.state() == sealing.state()
 
 
 @given(logs())

@@ -1,0 +1,122 @@
+"""The open messages of one stream: by token, and by host and queue id.
+
+There may be a hundred thousand of them, most of which wait in Postfix's queue for days. Those that were not met lately
+are kept sealed, as the bytes that a store keeps, in a third of the memory; whoever asks for one finds it as it was.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from sink.core.facts import Fact
+from sink.core.hosts import Host
+from sink.core.messages import Message, Waiting
+from sink.core.state import decode_message, encode_message
+
+MOST_WARM = 8_000  # that are not sealed, besides those whose rows wait
+AT_ONCE = 200  # that are looked at for sealing
+LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
+NO_FACTS: list[Fact] = []
+NO_ATTEMPTS: list[Waiting] = []
+NO_READERS: dict[bytes, Any] = {}
+
+
+class OpenMessages:
+    """Finds, keeps and forgets open messages; with a journal it tells what a store must be told.
+
+    readers_of: an epoch's number -> the readers of its parser; host_of: a name -> its host.
+    """
+
+    def __init__(
+        self, host_of: Callable[[bytes], Host], readers_of: Callable[[int], dict[bytes, Any]], journal: bool
+    ) -> None:
+        self._host_of = host_of
+        self._readers_of = readers_of
+        self._journal = journal
+        self._all: dict[bytes, Message | bytes] = {}
+        self._warm: dict[bytes, Message] = {}
+        self._most_warm = MOST_WARM
+        self._changed: dict[bytes, Message] = {}
+        self._dropped: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def find(self, token: bytes) -> Message | None:
+        """Return the message of a token, None where none is open."""
+        found = self._all.get(token)
+        return self._unsealed(token, found) if isinstance(found, bytes) else found
+
+    def of(self, host: Host, queue_id: bytes) -> Message | None:
+        """Return the message of a queue id, given as a pseudonym."""
+        token = host.messages.get(queue_id)
+        return None if token is None else self.find(token)
+
+    def add(self, message: Message) -> None:
+        """Keep a message that is new."""
+        token = message.token
+        self._all[token] = self._warm[token] = message
+        message.host.messages[message.queue_id] = token
+        if len(self._warm) > self._most_warm:
+            self._seal()
+
+    def note(self, message: Message) -> None:
+        """Note that a message changed."""
+        if self._journal:
+            self._changed[message.token] = message
+
+    def remove(self, message: Message) -> None:
+        """Forget a message."""
+        token = message.token
+        del self._all[token]
+        self._warm.pop(token, None)
+        message.host.messages.pop(message.queue_id, None)
+        _hollow(message)
+        if self._journal:
+            self._changed.pop(token, None)
+            if message.kept:
+                self._dropped.append(token)
+
+    def oldest(self, number: int) -> list[Message]:
+        """Return the messages that were opened first."""
+        tokens = list(islice(self._all, number))
+        return [message for token in tokens if (message := self.find(token)) is not None]
+
+    def changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """Return (states of what changed, by token; the tokens of what is gone) since the last call."""
+        puts = {token: encode_message(message) for token, message in self._changed.items()}
+        drops, self._changed, self._dropped = self._dropped, {}, []
+        return puts, drops
+
+    def states(self) -> dict[bytes, bytes]:
+        """Return the state of each message, by token."""
+        return {
+            token: found[:-LOOK] if isinstance(found, bytes) else encode_message(found)
+            for token, found in self._all.items()
+        }
+
+    # -- sealing
+
+    def _seal(self) -> None:
+        """Seal those that were met longest ago, and wait for nothing."""
+        for token, message in list(islice(self._warm.items(), AT_ONCE)):
+            del self._warm[token]
+            if message.waiting or message.ended >= 0 or token in self._changed:
+                self._warm[token] = message  # at the end
+            else:
+                self._all[token] = encode_message(message) + message.look.to_bytes(LOOK, signed=True)
+                _hollow(message)
+        self._most_warm = max(MOST_WARM, len(self._warm) + AT_ONCE // 2)
+
+    def _unsealed(self, token: bytes, sealed: bytes) -> Message:
+        message = decode_message(token, sealed[:-LOOK], self._host_of)
+        message.look = int.from_bytes(sealed[-LOOK:], signed=True)
+        message.readers = self._readers_of(message.epoch)
+        self._all[token] = self._warm[token] = message
+        return message
+
+
+def _hollow(message: Message) -> None:
+    """Empty a message's object, which a cache by queue id may go on knowing for a while."""
+    message.gone = True
+    message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
