@@ -28,7 +28,7 @@ def local(machine: Machine, folder: Path) -> tuple[list[str], list[str]]:
         value = machine.run("postconf", "-c", str(folder), "-xh", parameter).output.strip()
         whole = True
         for word in _WORD.findall(value):
-            names = _names(machine, word)
+            names = _names(machine, folder, word)
             whole = whole and names is not None
             found.update(name for name in names or () if name)
         if not whole:
@@ -36,7 +36,7 @@ def local(machine: Machine, folder: Path) -> tuple[list[str], list[str]]:
     return sorted(found), unknown
 
 
-def _names(machine: Machine, word: str) -> list[str] | None:
+def _names(machine: Machine, folder: Path, word: str) -> list[str] | None:
     """Return the domains that one word of a parameter stands for; None where it can't be listed."""
     word = word.removeprefix("proxy:")
     kind, colon, place = word.partition(":")
@@ -45,7 +45,7 @@ def _names(machine: Machine, word: str) -> list[str] | None:
     if not colon:
         return [] if word.startswith("!") else [_name(word)]
     if kind in _LISTED:
-        said = machine.run("postmap", "-s", word)
+        said = machine.run("postmap", "-c", str(folder), "-s", word)
         return None if said.status else [_name(line.partition("\t")[0]) for line in said.output.split("\n")]
     if kind in (_TEXT, "lines"):
         data = content(Path(place))

@@ -53,6 +53,12 @@ def check_storage(machine: Machine) -> None:
         raise Fault(CONFIG, "another file of journald.conf.d has lines written to the disk; set Storage=volatile there")
 
 
+def check_heart(ours: Path, is_closed: bool) -> None:
+    """Stop where a piece lets lines through, whatever its own program says: syslog-ng -s only warns of a flag."""
+    if not is_closed:
+        raise Fault(CONFIG, f"with {ours} as it is, raw lines would reach the log; disable and enable to have it anew")
+
+
 def _unit(machine: Machine) -> str:
     """Return the unit that starts Postfix's master: on Debian 12 postfix.service is an empty shell."""
     shell = machine.unit("postfix.service")
@@ -103,7 +109,7 @@ def enable(machine: Machine, settings: Config) -> Change:
 
     return Change(
         edits=tuple(edit for found, _ in made for edit in found),
-        checks=(lambda: check_storage(machine), verify),
+        checks=(lambda: check_storage(machine), verify, lambda: check_heart(drop_in, is_bound(machine))),
         commands=(
             ("systemctl", "daemon-reload"),
             ("systemd-tmpfiles", "--create", plain(folder)),

@@ -87,9 +87,10 @@ def _kind(machine: Machine) -> str:
 
 def _check_tables(machine: Machine, kind: str) -> None:
     """Stop unless Postfix itself finds our rules in the tables: a rule that it can't read it only leaves out."""
+    folder = _folder(machine)
     for table in TABLES:
-        path = _folder(machine) / f"postsink_{table}"
-        said = machine.run("postmap", "-q", "-", f"{kind}:{path}", given=f"{_TRIED[table]}\n")
+        path = folder / f"postsink_{table}"
+        said = machine.run("postmap", "-c", str(folder), "-q", "-", f"{kind}:{path}", given=f"{_TRIED[table]}\n")
         if "INFO #" not in said.output or said.errors:
             raise Fault(CONFIG, f"Postfix can't read {path.name} as a {kind} table; install postfix-pcre anew")
 

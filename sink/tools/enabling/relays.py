@@ -55,10 +55,14 @@ def _takes_mail(selector: str) -> bool:
     return takes
 
 
-def _before_ours(machine: Machine) -> str:
-    """Return what rsyslogd reads before our file; 78 where it does not read it."""
+def _up_to_ours(machine: Machine) -> str:
+    """Return what rsyslogd reads up to the end of our file; 78 where it does not read it.
+
+    Its words on where files begin come in the order it opens them, which is not that of the rules; those on where
+    they end are in order.
+    """
     _, ours = _rsyslog(machine)
-    before, found, _ = _whole(machine).partition(f"##### BEGIN CONFIG: {ours} ")
+    before, found, _ = _whole(machine).partition(f"##### END   CONFIG: {ours}\n")
     if not found:
         raise Fault(CONFIG, f"rsyslog.conf does not read our file; add: $IncludeConfig {ours.parent}/*.conf")
     return before
@@ -66,7 +70,7 @@ def _before_ours(machine: Machine) -> str:
 
 def check_first(machine: Machine) -> None:
     """Stop where rsyslogd does not read our file, or a rule for mail stands before it."""
-    if any(_takes_mail(selector) for selector in _RULE.findall(_before_ours(machine))):
+    if any(_takes_mail(selector) for selector in _RULE.findall(_up_to_ours(machine))):
         raise Fault(CONFIG, "a rule for mail stands before 10-postsink.conf and would write raw lines; move it behind")
 
 
@@ -77,8 +81,10 @@ def _for_rsyslog(machine: Machine, settings: Config) -> str:
         body = re.sub(r'^( *)(queue\.timeoutEnqueue="0")', r"\1#\2", body, flags=re.MULTILINE)
         body = re.sub(r'^( *)#(queue\.timeoutEnqueue="[1-9]\d*")', r"\1\2", body, flags=re.MULTILINE)
     _, ours = _rsyslog(machine)
-    before, _, rest = _whole(machine).partition(f"##### BEGIN CONFIG: {ours} ")
-    others = before + rest.partition(f"##### END   CONFIG: {ours}")[2]
+    others = _whole(machine)
+    for line in (content(ours) or b"").decode(errors="replace").split("\n"):
+        if _MODULE.match(line):
+            others = others.replace(f"{line}\n", "", 1)
     for name in set(_MODULE.findall(others)):
         body = re.sub(rf'^(module\(load="{name}")', r"# Loaded elsewhere: \1", body, flags=re.MULTILINE)
     return body
@@ -93,7 +99,11 @@ def enable_rsyslog(machine: Machine, settings: Config) -> Change:
     others, more = journal.edits(machine, "rsyslog")
     return Change(
         edits=own + others,
-        checks=(lambda: check_first(machine), lambda: journal.check_storage(machine)),
+        checks=(
+            lambda: check_first(machine),
+            lambda: journal.check_heart(ours, closed_by_rsyslog(machine)),
+            lambda: journal.check_storage(machine),
+        ),
         commands=(*((journal.RESTART,) if others else ()), ("systemctl", "restart", "rsyslog.service")),
         by_hand="service rsyslog restart",
         notes=notes + more,
@@ -171,7 +181,11 @@ def enable_syslog_ng(machine: Machine, settings: Config) -> Change:
     return Change(
         edits=own + includes + others,
         first=(lambda: _check_syslog_ng(machine),),
-        checks=(lambda: _check_syslog_ng(machine), lambda: journal.check_storage(machine)),
+        checks=(
+            lambda: _check_syslog_ng(machine),
+            lambda: journal.check_heart(ours, closed_by_syslog_ng(machine)),
+            lambda: journal.check_storage(machine),
+        ),
         commands=(*((journal.RESTART,) if others else ()), ("systemctl", "restart", "syslog-ng.service")),
         by_hand="service syslog-ng restart",
         notes=notes + more,
