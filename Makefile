@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden bench clean
+.PHONY: help demo test check golden bench bench-live clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -31,6 +31,9 @@ golden: $(VENV)/ready-test  ## rewrite the => lines of the golden stories; revie
 
 bench: $(VENV)/ready-test  ## lines per CPU second, beside pflogsumm where it is installed
 	$(BIN)/python bench/bench.py $(ARGS)
+
+bench-live: $(VENV)/ready-test  ## the daemon and rsyslog's child on one core
+	$(BIN)/python -m bench.live $(ARGS)
 
 clean:  ## remove what make made: the environment, the demo's output, caches
 	rm -rf $(VENV) demo/out build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -151,7 +151,9 @@ class Correlator:
         if due <= host.clock or (born and born[-1][0] > due):  # it keeps its order
             self._look_at(host, message, due, host.clock)
         else:
-            born.append((due, queue_id))
+            if not born or born[-1][0] != due:
+                born.append((due, []))
+            born[-1][1].append(queue_id)
             message.look = due
         if len(self.messages) > self._rules.most_messages:
             self._evict(message)
@@ -291,9 +293,8 @@ class Correlator:
         while ending and ending[0][0] <= clock:
             found.append(ending.popleft()[1])
         while born and born[0][0] <= clock:
-            message = self.messages.of(host, born.popleft()[1])
-            if message is not None:
-                found.append(message)
+            names = born.popleft()[1]
+            found += [message for name in names if (message := self.messages.of(host, name)) is not None]
         while heap and heap[0] <= clock:
             tokens = host.dues.pop(heappop(heap))
             found += [message for token in tokens if (message := self.messages.find(token)) is not None]

@@ -29,7 +29,7 @@ class Host:
         # Messages to look at in a second: of those that ended and those that are new it comes in order, so that
         # two queues do; the few that are looked at again go by a heap.
         self.ending: deque[tuple[int, Message]] = deque()
-        self.born: deque[tuple[int, bytes]] = deque()  # queue ids: most messages are gone by then
+        self.born: deque[tuple[int, list[bytes]]] = deque()  # queue ids: most messages are gone by then
         self.dues: dict[int, list[bytes]] = {}  # their tokens
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}  # by queue id in clear, in RAM only: found without a token

@@ -13,7 +13,7 @@ from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
 from sink.core.state import decode_message, encode_message
 
-MOST_WARM = 8_000  # that are not sealed, besides those whose rows wait
+MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing
 LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
 NO_FACTS: list[Fact] = []
