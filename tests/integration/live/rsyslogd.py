@@ -10,7 +10,6 @@ import fcntl
 import os
 import signal
 import socket
-import struct
 import subprocess
 import termios
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.asking import PATIENCE, command, environment
-from tests.integration.live.service import Manager
+from tests.integration.live.service import Manager, eventually
 from tests.judges.program import ROOT, Program
 
 UNPACKED = ROOT / "build" / "unpacked" / "rsyslog"
@@ -177,11 +176,9 @@ class Many:
     def send(self, lines: Sequence[bytes]) -> None:
         self._socket.sendall(b"".join(PRIORITY + line + b"\n" for line in lines))
 
-    @property
-    def is_read(self) -> bool:
-        """Whether rsyslogd has read all that was sent [SIOCOUTQ, unix(7)]."""
-        (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))
-        return bool(waiting == 0)
+    def wait_until_read(self) -> None:
+        """Wait until rsyslogd has read all that was sent [SIOCOUTQ, unix(7)]."""
+        eventually(lambda: fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)) == bytes(4))
 
 
 def log(rsyslogd: Rsyslogd, lines: Sequence[bytes], priority: bytes = PRIORITY) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ class Service:
         )  # fmt: skip
         self.said = Spoken(self.process)
         self.is_ready = self.said.next_with("ready") is not None
-        assert self.is_ready or place, f"it is not ready: {self.said.all}"
+        if not self.is_ready and not place:
+            raise AssertionError(f"it ended with {self.ended()}: {self.said.all}")
 
     def __enter__(self) -> Service:
         return self
@@ -142,6 +144,14 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         return self.ask(ask="status")
+
+
+def eventually(what: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that gives no event, such as a line in a file."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "it does not come"
+        time.sleep(0.005)
 
 
 def ask(program: Program, **question: object) -> dict[str, Any]:

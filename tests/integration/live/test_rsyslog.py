@@ -7,29 +7,21 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.asking import PATIENCE, rows
+from tests.integration.asking import rows
 from tests.integration.live.failpoints import WRAPPER
 from tests.integration.live.rsyslogd import Many, Rsyslogd, log
-from tests.integration.live.service import Service
+from tests.integration.live.service import Service, eventually
 from tests.integration.live.verdict import counted, same_rows
 from tests.judges.program import Program
 
 SEGMENTS = 7  # rsyslogd is started anew after each
-DAEMONS = 9  # killed in each
+DAEMONS = 10  # killed in each
 OTHER = b"2026-11-02T08:00:00.000000+00:00 mx1 cron[7]: job %d"
-
-
-def eventually(what: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait for something that gives no event."""
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it does not come"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -50,7 +42,7 @@ def test_each_line_arrives(
     with Service(live) as service:
         with rsyslogd, Many(rsyslogd) as client:
             client.send(lines)
-            eventually(lambda: client.is_read)
+            client.wait_until_read()
             rsyslogd.stop()  # it waits until its queue is empty
         assert service.status()["lines"] == len(lines)
         assert service.stop() == 0
@@ -88,7 +80,7 @@ echo $$ >>{folder}/starts
 echo $$ >{folder}/child.new && mv {folder}/child.new {folder}/child.pid
 number=$(cat {folder}/number)
 export PYTHONPATH={path}
-exec {python} -c {wrapper} before-ok $(($number + $$ % 300)) {store} --config {config} omprog
+exec {python} -c {wrapper} before-ok $(($number + $$ % 100)) {store} --config {config} omprog
 """
 
 
@@ -97,8 +89,13 @@ def dying(rsyslogd: Rsyslogd, live: Program) -> None:
         DYING.format(
             folder=rsyslogd.folder, path=Path(__file__).parents[3], python=sys.executable,
             wrapper=shlex.quote(WRAPPER), store=live.store, config=live.config,
-        )  # fmt: skip
+        )
     )
+
+
+def lines_taken(service: Service, number: int) -> None:
+    """Wait until the daemon has taken so many lines."""
+    eventually(lambda: service.status()["lines"] >= number)
 
 
 def test_killed_at_random(
@@ -112,20 +109,19 @@ def test_killed_at_random(
     service, killed, calm = Service(live), 0, 0
     try:
         for segment in range(SEGMENTS):
-            number.write_text("250")
+            number.write_text("50")
             at, end = (len(lines) * one // SEGMENTS for one in (segment, segment + 1))
             with rsyslogd, Many(rsyslogd) as client:
                 client.send(lines[at : end - 200])
                 for _ in range(DAEMONS):
-                    enough = dice.randint(1, 150)
-                    eventually(lambda enough=enough: service.status()["lines"] >= enough)  # type: ignore[misc]
+                    lines_taken(service, dice.randint(1, 100))
                     service.kill()
                     killed += 1
                     service = Service(live)
                 number.write_text("1000000")
                 calm += rsyslogd.kill_child()
                 client.send(lines[end - 200 : end])
-                eventually(lambda client=client: client.is_read)  # type: ignore[misc]
+                client.wait_until_read()
                 rsyslogd.stop()
         assert service.stop() == 0
     finally:

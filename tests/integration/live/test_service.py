@@ -286,7 +286,8 @@ def test_sockets_that_the_manager_hands_down(live: Program, some_lines: list[byt
         given.listen()
         with Confirming(live.folder / "stream") as client:
             client.send(*some_lines[:20])
-            hand_down = ("bash", "-c", f'exec 3<&{given.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"', "bash")
+            words = f'exec 3<&{given.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+            hand_down = ("bash", "-c", words, "bash")
             with Service(live, prefix=hand_down, pass_fds=[given.fileno()]) as service:
                 client.until(20)
                 assert service.stop() == OK
