@@ -26,7 +26,7 @@ SETTINGS = Config(listen=(Listen("stream", Path("/run/postsink/stream")), Listen
 FAKE = """#!/bin/sh
 echo "$(basename "$0") $*" >>{top}/calls
 if [ -e {top}/refuse-$(basename "$0") ]; then
-    echo "canary {top}/root/etc/broken.conf:7:1" >&2
+    echo "canary {top}/host/etc/broken.conf:7:1" >&2
     exit 1
 fi
 """
@@ -36,8 +36,8 @@ while [ $# -gt 1 ]; do
     if [ "$1" = -o ]; then out=$2; fi
     shift
 done
-conf={top}/root/etc/rsyslog.conf
-ours={top}/root/etc/rsyslog.d/10-postsink.conf
+conf={top}/host/etc/rsyslog.conf
+ours={top}/host/etc/rsyslog.d/10-postsink.conf
 {{
     sed '/^#include/,$d' $conf
     if [ -e $ours ] && grep -q '^#include' $conf; then
@@ -59,7 +59,7 @@ class Host:
 
     @property
     def root(self) -> Path:
-        return self.top / "root"
+        return self.top / "host"
 
     def write(self, name: str, text: str = "") -> Path:
         path = self.root / name
