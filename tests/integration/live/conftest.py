@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sink.fault import OK
 from tests.integration.asking import ask, rows
@@ -77,3 +79,29 @@ def import_of(keys: Program, lines: list[bytes], folder: Path) -> Program:
     assert ask(made, "import", path).status == OK
     assert rows(made)
     return made
+
+
+@pytest.fixture
+def small_disk(live: Program) -> Iterator[Path]:
+    """A disk of 400 kB for the store."""
+    folder = Path(tempfile.mkdtemp(prefix="postsink-test-", dir="/var/tmp"))
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k,mode=755", "tmpfs", folder], capture_output=True, check=False
+    )
+    if done.returncode:
+        folder.rmdir()
+        pytest.skip("a small disk can't be mounted here")
+    try:
+        known = yaml.safe_load(live.config.read_text())
+        live.store = folder / "s.sqlite"
+        live.config.write_text(yaml.safe_dump({**known, "store": str(live.store)}))
+        yield folder
+        assert leaks(folder) == []
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+
+
+def grow(disk: Path) -> None:
+    """Give a small disk room for everything."""
+    subprocess.run(["mount", "-o", "remount,size=40m", disk], check=True)

@@ -6,17 +6,15 @@ import os
 import resource
 import signal
 import sqlite3
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.integration.live.confirming import Confirming, deliver
+from tests.integration.live.conftest import grow
 from tests.integration.live.service import Service
 from tests.integration.live.verdict import same_rows
 from tests.judges.program import Program
@@ -100,26 +98,6 @@ def test_outages_longer_than_a_row_waits(
         same_rows(service.program, some_imported)
 
 
-@pytest.fixture
-def small_disk(live: Program) -> Iterator[Path]:
-    """A disk of 400 kB for the store."""
-    folder = Path(tempfile.mkdtemp(prefix="postsink-test-", dir="/var/tmp"))
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k,mode=755", "tmpfs", folder], capture_output=True, check=False
-    )
-    if done.returncode:
-        folder.rmdir()
-        pytest.skip("a small disk can't be mounted here")
-    try:
-        known = yaml.safe_load(live.config.read_text())
-        live.store = folder / "s.sqlite"
-        live.config.write_text(yaml.safe_dump({**known, "store": str(live.store)}))
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-        folder.rmdir()
-
-
 @needs_root
 def test_a_full_disk(live: Program, small_disk: Path, lines: list[bytes], imported: Program) -> None:
     """Nobody takes a line while it is full; with more room, the same process goes on."""
@@ -136,7 +114,7 @@ def test_a_full_disk(live: Program, small_disk: Path, lines: list[bytes], import
                 break
         assert client.confirmed < sent < len(lines), "the disk never was full"
         assert not client.has_answer(1)
-        subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
+        grow(small_disk)
         client.until(sent)
         for start in range(sent, len(lines), 500):
             client.send(*lines[start : start + 500])
@@ -167,7 +145,7 @@ def test_told_to_leave_while_the_disk_is_full(
         service.send(signal.SIGTERM)
         assert service.ended() == 75
         assert time.monotonic() - started < 30
-    subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
+    grow(small_disk)
     with Service(live) as service:
         assert deliver(service.stream, some_lines[done:], 10) == len(some_lines) - done
         assert service.stop() == 0

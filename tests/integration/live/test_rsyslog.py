@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.integration.asking import rows
+from tests.integration.live.conftest import grow
 from tests.integration.live.failpoints import WRAPPER
 from tests.integration.live.rsyslogd import Many, Rsyslogd, log
 from tests.integration.live.service import Service, eventually
+from tests.integration.live.test_poison import HEAD, POISON
 from tests.integration.live.verdict import counted, same_rows
 from tests.judges.program import Program
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 SEGMENTS = 7  # rsyslogd is started anew after each
 DAEMONS = 10  # killed in each
 OTHER = b"2026-11-02T08:00:00.000000+00:00 mx1 cron[7]: job %d"
@@ -151,10 +156,10 @@ def test_nobody_waits_for_a_daemon_that_is_away(
         assert time.monotonic() - started < 10
         with Service(live) as service:
             eventually(lambda: service.status()["lines"] >= 1000)
-            service.send(19)  # it stands still
+            service.send(signal.SIGSTOP)
             log(rsyslogd, [OTHER % 2], b"<78>")
             eventually(lambda: "job 2\n" in rsyslogd.written())
-            service.send(18)
+            service.send(signal.SIGCONT)
             eventually(lambda: service.status()["lines"] == len(lines))
             rsyslogd.stop()
             assert service.stop() == 0
@@ -176,3 +181,33 @@ def test_a_child_that_can_not_start(live: Program, rsyslogd: Rsyslogd, some_line
             assert service.stop() == 0
     assert rows(live)
     assert "@" not in rsyslogd.written()
+
+
+@needs_root
+def test_a_full_disk(
+    live: Program, small_disk: Path, rsyslogd: Rsyslogd, lines: list[bytes], imported: Program
+) -> None:
+    """What is not stored waits in rsyslog's memory; nobody else waits."""
+    with Service(live) as service, rsyslogd:
+        log(rsyslogd, lines)
+        assert service.said.until("can't take")
+        log(rsyslogd, [OTHER % 1], b"<78>")
+        eventually(lambda: "job 1\n" in rsyslogd.written())
+        assert service.status()["lines"] < len(lines)
+        grow(small_disk)
+        lines_taken(service, len(lines))
+        rsyslogd.stop()
+        assert service.stop() == 0
+    same_rows(live, imported)
+    assert "postfix" not in rsyslogd.written()
+
+
+def test_poison(live: Program, rsyslogd: Rsyslogd, some_lines: list[bytes]) -> None:
+    """Whatever of it rsyslogd takes for a line of Postfix is confirmed, and what comes behind arrives."""
+    with Service(live) as service, rsyslogd:
+        log(rsyslogd, [line for line in POISON if line.startswith(HEAD)])
+        log(rsyslogd, some_lines)
+        eventually(lambda: service.status()["deliveries"] >= 106)
+        rsyslogd.stop()
+        assert service.stop() == 0
+    assert "canary" not in rsyslogd.written()
