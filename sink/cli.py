@@ -84,8 +84,9 @@ def _db(settings: Config, given: argparse.Namespace) -> int:
 def _run(settings: Config, given: argparse.Namespace) -> int:
     from sink.service import run
 
+    path = None if given.config is None else given.config.absolute()  # a detached daemon is elsewhere
     return run.run(
-        lambda: config.load(given.config), stdin=given.stdin, daemonize=given.daemonize, pid_file=given.pid_file
+        lambda: config.load(path), stdin=given.stdin, daemonize=given.daemonize, pid_file=given.pid_file
     )
 
 

@@ -30,7 +30,7 @@ TICK = 1.0  # seconds between looks at the clock
 RETRY = 1.0  # seconds between tries of a store that can't take more
 ALARM = 10_000  # dropped datagrams between two words about them
 FAREWELL = 5.0  # seconds for taking what has arrived, when told to leave
-Handler = Callable[[], None]
+Handler = Callable[[], object]
 
 
 class Daemon:
@@ -98,8 +98,8 @@ class Daemon:
 
     # -- the loop
 
-    def run(self) -> int:
-        """Serve until told to leave; return the exit status."""
+    def run(self, tell: Handler) -> int:
+        """Serve until told to leave; tell() is called when ready. Return the exit status."""
         self._listen()
         self._control.register(self._selector)
         self._selector.register(self._signals, selectors.EVENT_READ, self._woke)
@@ -107,6 +107,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         say("ready")
+        tell()
         self._notifier.send("READY=1", "STATUS=ready")
         try:
             while not self._stopping:

@@ -64,6 +64,6 @@ def lines() -> Iterator[bytes | None]:
             yield None
             continue
         chunk = os.read(STDIN, CHUNK)
-        yield from framer.lines(chunk) if chunk else framer.last()
         if not chunk:
-            return
+            return  # what has no newline was cut off: rsyslogd died in its middle
+        yield from framer.lines(chunk)

@@ -1,5 +1,6 @@
 """`postsink run`: starts the daemon, in the foreground or, with --daemonize, detached."""
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,12 +10,14 @@ from daemon.pidfile import TimeoutPIDLockFile
 from lockfile import LockFailed, LockTimeout
 
 from sink.config import Config
-from sink.fault import TEMPFAIL, USAGE, Fault
+from sink.fault import OK, TEMPFAIL, USAGE, Fault
 from sink.installation import open_keyring
 from sink.keys.epochs import Keyring
 from sink.service.daemon import Daemon
 from sink.service.live import Live
 from sink.service.words import to_syslog
+
+READY = b"1"  # what the detached daemon says to the process that started it
 
 
 def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: Path | None) -> int:
@@ -26,28 +29,42 @@ def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: P
     config = load()
     keys = open_keyring(config)  # a passphrase is asked for while there is a terminal
     if not daemonize:
-        return _serve(config, keys, load, stdin=stdin)
+        return _serve(config, keys, load, lambda: None, stdin=stdin)
     Live(config, keys).close()  # what is wrong is said while there is somebody to read it
+    waiting, ready = os.pipe()
+    if os.fork():
+        return _started(waiting, ready)
+    os.close(waiting)
     with ExitStack() as detached:
-        _detach(detached, pid_file)
+        _detach(detached, pid_file, ready)
         to_syslog()
-        return _serve(config, keys, load, stdin=False)
+        return _serve(config, keys, load, lambda: os.write(ready, READY), stdin=False)
 
 
-def _serve(config: Config, keys: Keyring, load: Callable[[], Config], *, stdin: bool) -> int:
+def _started(waiting: int, ready: int) -> int:
+    """Wait until the detached daemon is ready; it hangs up where it fails."""
+    os.close(ready)
+    if os.read(waiting, 1) == READY:
+        return OK
+    raise Fault(TEMPFAIL, "the detached daemon did not start; run it without --daemonize to see why")
+
+
+def _serve(
+    config: Config, keys: Keyring, load: Callable[[], Config], tell: Callable[[], object], *, stdin: bool
+) -> int:
     live = Live(config, keys)
     try:
         served = Daemon(config, live, load, stdin=stdin)
     except BaseException:
         live.close()
         raise
-    return served.run()
+    return served.run(tell)
 
 
-def _detach(stack: ExitStack, pid_file: Path | None) -> None:
+def _detach(stack: ExitStack, pid_file: Path | None, ready: int) -> None:
     lock = None if pid_file is None else TimeoutPIDLockFile(str(pid_file.absolute()), 0)
     try:
-        stack.enter_context(daemon.DaemonContext(umask=0o077, pidfile=lock, signal_map={}))
+        stack.enter_context(daemon.DaemonContext(umask=0o077, pidfile=lock, signal_map={}, files_preserve=[ready]))
     except LockTimeout:
         raise Fault(TEMPFAIL, f"{pid_file} is held by another postsink; stop that first") from None
     except LockFailed:

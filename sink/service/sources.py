@@ -26,7 +26,7 @@ class Source:
         self.ended = False  # nothing more will come
 
     def read(self) -> list[bytes]:
-        """Return the lines that have come; none of them waits for a newline once it has ended."""
+        """Return the lines that have come; what has no newline at the end was cut off, and is no line."""
         raise NotImplementedError
 
     def confirm(self) -> None:
@@ -46,13 +46,11 @@ class Pipe(Source):
         self._framer = Framer()
 
     def read(self) -> list[bytes]:
-        """Return the lines that one read brings; at the end the last, which no newline ended."""
+        """Return the lines that one read brings."""
         assert isinstance(self.file, int)
         chunk = os.read(self.file, CHUNK)
-        if chunk:
-            return self._framer.lines(chunk)
-        self.ended = True
-        return self._framer.last()
+        self.ended = not chunk
+        return self._framer.lines(chunk)
 
 
 class Datagrams(Source):
@@ -89,7 +87,7 @@ class Connection(Source):
             chunk = b""
         if not chunk:
             self.ended = True
-            return self._cutter.last() if isinstance(self._cutter, Framer) else []
+            return []
         if self._cutter is None:
             self._opening += chunk
             chunk = self._opened()
