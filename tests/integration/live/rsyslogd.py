@@ -25,7 +25,7 @@ UNPACKED = ROOT / "build" / "unpacked" / "rsyslog"
 DROP_IN = ROOT / "syslog-conf" / "rsyslog" / "10-postsink.conf"
 PRIORITY = b"<22>"  # mail.info
 
-# The times and host names of the lines are theirs, not ours: they were logged elsewhere.
+# log, many: times and host names of the lines are theirs, they were logged elsewhere. dev-log: as /dev/log is.
 INPUTS = """\
 module(load="imuxsock" SysSock.Use="off")
 module(load="imptcp")
@@ -33,6 +33,7 @@ global(parser.permitSlashInProgramname="off")
 input(type="imuxsock" Socket="{folder}/log" UseSysTimeStamp="off" IgnoreTimestamp="off" UseSpecialParser="off"
       ParseHostname="on"
       RateLimit.Interval="0")
+input(type="imuxsock" Socket="{folder}/dev-log" RateLimit.Interval="0")
 input(type="imptcp" Path="{folder}/many")
 """
 CHILD = """\
