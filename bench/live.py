@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from bench.bench import CACHE, ROOT, made_installation, made_log, program
 
 TICKS = os.sysconf("SC_CLK_TCK")
 OPEN = 100_000  # messages
+STEADY = 5_000  # lines a second
 
 
 class Figure(NamedTuple):
@@ -129,6 +130,40 @@ def unconfirmed(folder: Path, log: Path, number: int) -> Iterator[Figure]:
         yield Figure("unconfirmed stdin", used / number * 1e6, "us of CPU a line")
 
 
+def steady(folder: Path, lines: list[bytes]) -> Iterator[Figure]:
+    """So many lines a second, each in a write of its own, and what share of the core they cost."""
+    for words, most in ((("run", "--stdin"), 5), (("omprog", "--direct"), 20), (("omprog",), 35)):
+        with ExitStack() as stack:
+            pids = []
+            if words == ("omprog",):
+                daemon = stack.enter_context(started(folder, "run", stderr=subprocess.PIPE))
+                ready(daemon)
+                pids.append(daemon.pid)
+            pipes = {"stdin": subprocess.PIPE, "stderr" if "--stdin" in words else "stdout": subprocess.PIPE}
+            child = stack.enter_context(started(folder, *words, **pipes))
+            pids.append(child.pid)
+            if "--stdin" in words:
+                ready(child)
+            else:
+                assert child.stdout
+                assert os.read(child.stdout.fileno(), 100).endswith(b"OK\n")
+            before, start = sum(map(cpu, pids)), time.monotonic()
+            for number, line in enumerate(lines):
+                pause = start + number / STEADY - time.monotonic()
+                if pause > 0:
+                    time.sleep(pause)
+                assert child.stdin
+                os.write(child.stdin.fileno(), line)
+                if child.stdout:
+                    os.read(child.stdout.fileno(), 100)
+            share = (sum(map(cpu, pids)) - before) / (time.monotonic() - start) * 100
+            name = {"run": "unconfirmed", "omprog": "relay and daemon"}[words[0]]
+            name = "direct" if "--direct" in words else name
+            yield Figure(f"steady, {name}", share, f"% at {STEADY:,}/s", most=most)
+        for old in folder.glob("s.sqlite*"):
+            old.unlink()
+
+
 def many_open(folder: Path) -> Iterator[Figure]:
     """A hundred thousand messages that wait in Postfix's queue."""
     with started(folder, "run", "--stdin", stdin=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -159,7 +194,10 @@ def main() -> int:
     with log.open("rb") as file:
         lines = [line for line, _ in zip(file, range(given.lines), strict=False)]
     missed = 0
-    for measure, what in ((direct, lines), (relayed, lines), (unconfirmed, log), (many_open, None)):
+    steadily = lines[: STEADY * 6]
+    for measure, what in (
+        (direct, lines), (relayed, lines), (steady, steadily), (unconfirmed, log), (many_open, None),
+    ):  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="live-", dir=CACHE) as name:
             folder = Path(name)
             made_installation(folder)

@@ -28,6 +28,7 @@ LATEST = 0.8  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
 TICK = 1.0  # seconds between looks at the clock
 RETRY = 1.0  # seconds between tries of a store that can't take more
+FEW, NAP = 200, 0.02  # lines, seconds
 ALARM = 10_000  # dropped datagrams between two words about them
 FAREWELL = 5.0  # seconds for taking what has arrived, when told to leave
 Handler = Callable[[], object]
@@ -153,9 +154,11 @@ class Daemon:
 
     def _read(self) -> None:
         ready, self._ready = self._ready, []
+        taken = 0
         for source in ready:
             lines = source.read()
             if lines:
+                taken += len(lines)
                 self._live.take(lines)
             if source.ended:
                 if isinstance(source, Pipe):
@@ -163,6 +166,8 @@ class Daemon:
                 self._remove(source)
             elif isinstance(source.file, int) and source.file not in self._selector.get_map():
                 self._ready.append(source)  # a plain file as stdin
+        if 0 < taken < FEW and not any([source.hurries for source in self._sources]):
+            time.sleep(NAP)  # a wake-up costs as much as five lines: let some more come together
 
     def _drop(self) -> None:
         """Take datagrams and drop them: whoever logs by them waits for room, and mail comes first (law 8)."""

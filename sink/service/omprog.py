@@ -51,16 +51,13 @@ def dot() -> None:
         raise Gone
 
 
-def has_come(seconds: float) -> bool:
-    """Wait so long for something on stdin."""
-    return bool(select.select([STDIN], [], [], seconds)[0])
-
-
 def lines() -> Iterator[bytes | None]:
     """Yield the lines that come, None for each PULSE in which none does, until stdin ends."""
     framer = Framer()
+    poll = select.poll()
+    poll.register(STDIN, select.POLLIN)
     while True:
-        if not has_come(PULSE):
+        if not poll.poll(PULSE * 1000):
             yield None
             continue
         chunk = os.read(STDIN, CHUNK)

@@ -21,6 +21,11 @@ class Source:
 
     confirms = False
 
+    @property
+    def hurries(self) -> bool:
+        """Whether the other side waits for us to read, or for an answer."""
+        return self.confirms
+
     def __init__(self, file: socket.socket | int) -> None:
         self.file = file
         self.ended = False  # nothing more will come
@@ -54,7 +59,12 @@ class Pipe(Source):
 
 
 class Datagrams(Source):
-    """A datagram socket: a line each. A newline within is none of a line's end: Postfix logs none."""
+    """A datagram socket: a line each. A newline within is none of a line's end: Postfix logs none.
+
+    The kernel holds few (net.unix.max_dgram_qlen, 10 by default), and whoever sends more waits.
+    """
+
+    hurries = True
 
     def read(self) -> list[bytes]:
         """Return the lines that have come, at most MANY."""

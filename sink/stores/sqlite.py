@@ -28,6 +28,7 @@ PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
 ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
     {"id", "queue_id", "logged_micros", "epoch", "host", "instance", "first_seen", "is_internal", "status", "stage"}
 )
+_PUT = "INSERT OR REPLACE INTO open_message VALUES (?, ?, ?)"
 _OURS = 0x70736E6B  # application_id, "psnk"
 
 
@@ -140,7 +141,12 @@ class SqliteStore:
         """Keep a batch in one transaction; return the number of (deliveries, rejects) that were new."""
         # Without the context managers used elsewhere: a daemon does this for each line.
         connection = self._connection
+        rows, rejects, puts, drops, again = batch
         try:
+            if len(puts) == 1 and stream is not None and not (rows or rejects or drops or again):
+                ((token, state),) = puts.items()
+                connection.execute(_PUT, (stream, token, state))  # a statement alone is a transaction
+                return 0, 0
             connection.execute("BEGIN IMMEDIATE")
             try:
                 found = self._write(batch, stream)
@@ -173,7 +179,7 @@ class SqliteStore:
                 gone = [(stream, token) for token in batch.drops]
                 connection.executemany("DELETE FROM open_message WHERE stream = ? AND token = ?", gone)
             kept = [(stream, token, state) for token, state in batch.puts.items()]
-            connection.executemany("INSERT OR REPLACE INTO open_message VALUES (?, ?, ?)", kept)
+            connection.executemany(_PUT, kept)
         return between - before, after - between
 
     def _statement(self, rows: list[Row]) -> str:

@@ -35,8 +35,7 @@ class Change:
     """What one word of `enable` or `disable` does."""
 
     edits: tuple[Edit, ...] = ()
-    first: tuple[Check, ...] = ()  # before anything is changed; each raises a Fault
-    checks: tuple[Check, ...] = ()  # with the new files
+    checks: tuple[Check, ...] = ()  # with the new files; each raises a Fault
     commands: tuple[tuple[str, ...], ...] = ()  # where systemd runs
     by_hand: str = ""  # the one line to type where it does not
     notes: tuple[str, ...] = ()
@@ -71,8 +70,6 @@ def carry_out(change: Change, machine: Machine) -> bool:
     """Do all of a change, or nothing; return whether anything was to be done."""
     if not change.edits:
         return False
-    for check in change.first:
-        check()
     done: list[_Before] = []
     started = False
     try:

@@ -196,7 +196,6 @@ def enable(machine: Machine, settings: Config, subject: str | None = None) -> Ch
     edits += [*_tables(machine, kind, token, subject), *_main_cf(machine, kind)]
     return Change(
         edits=differing(*edits),
-        first=(lambda: _check_postfix(machine),),
         checks=(
             lambda: _check_config(machine),
             lambda: _check_tables(machine, kind),

@@ -180,7 +180,6 @@ def enable_syslog_ng(machine: Machine, settings: Config) -> Change:
     includes = () if closed_by_syslog_ng(machine) else (line,)
     return Change(
         edits=own + includes + others,
-        first=(lambda: _check_syslog_ng(machine),),
         checks=(
             lambda: _check_syslog_ng(machine),
             lambda: journal.check_heart(ours, closed_by_syslog_ng(machine)),
