@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sink import fault
+from sink import cli, fault
 from sink.config import Config, Listen
 from sink.fault import Fault
 from sink.tools import enable
@@ -207,7 +207,7 @@ def test_without_systemd_it_says_the_line_to_type(host: Host, word: str, capsys:
 
 
 @pytest.mark.parametrize("word", VALIDATOR)
-def test_a_configuration_that_is_broken_already_is_not_touched(host: Host, word: str) -> None:
+def test_what_a_program_refuses_is_put_back(host: Host, word: str) -> None:
     host.refuse(VALIDATOR[word])
     before = host.files()
     with pytest.raises(Fault) as raised:
@@ -272,6 +272,30 @@ def test_a_program_that_is_missing_is_named(host: Host, word: str, monkeypatch: 
     with pytest.raises(Fault) as raised:
         host.enable(word)
     assert raised.value.status == fault.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "words", ["enable rsyslog --dry-run", "enable postfix --subject none", "disable all --dry-run"]
+)
+def test_the_command_line_hands_its_words_on(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, bool, Path | None, str | None]] = []
+
+    def enabled(_: Config, word: str, *, dry_run: bool, subject: str | None, config: Path | None) -> int:
+        called.append((word, dry_run, config, subject))
+        return fault.OK
+
+    def disabled(word: str, *, dry_run: bool, config: Path | None) -> int:
+        called.append((word, dry_run, config, None))
+        return fault.OK
+
+    monkeypatch.setattr(enable, "enable", enabled)
+    monkeypatch.setattr(enable, "disable", disabled)
+    path = tmp_path / "postsink.yaml"
+    path.touch()
+    given = cli.parser().parse_args(["--config", str(path), *words.split()])
+    assert given.run(Config(), given) == fault.OK
+    subject = "none" if "--subject" in words else None
+    assert called == [(words.split()[1], "--dry-run" in words, path, subject)]
 
 
 # -- rsyslog: read, and read first
