@@ -497,15 +497,25 @@ def break_config(root: Path, postfix: Path, pieces: Path) -> None:
 
 
 def break_postfix(root: Path, postfix: Path, pieces: Path) -> None:
-    (postfix / "main.cf").write_text((postfix / "main.cf").read_text() + "inet_protocols = ipv9\n")
+    (postfix / "main.cf").write_text((postfix / "main.cf").read_text() + f"daemon_directory = {root}/none\n")
 
 
-@pytest.mark.parametrize("break_it", [break_table, break_milter_table, break_config, break_postfix])
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (break_table, "Postfix can't read postsink_header_checks as a pcre table"),
+        (break_milter_table, "Postfix can't read postsink_milter_header_checks as a pcre table"),
+        (break_config, ""),
+        (break_postfix, "postfix check refuses the configuration"),
+    ],
+)
 def test_what_postfix_or_postsink_refuses_is_undone(
-    root: Path, postfix: Path, pieces: Path, break_it: Callable[[Path, Path, Path], None]
+    root: Path, postfix: Path, pieces: Path, break_it: Callable[[Path, Path, Path], None], words: str
 ) -> None:
     break_it(root, postfix, pieces)
-    assert refused(root, "postfix", settings_of(root)).status == fault.CONFIG
+    raised = refused(root, "postfix", settings_of(root))
+    assert raised.status == fault.CONFIG
+    assert raised.message.startswith(words)
 
 
 def test_header_lines_are_refused_while_postfix_writes_its_own_log(root: Path, postfix: Path) -> None:
