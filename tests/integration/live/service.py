@@ -147,11 +147,11 @@ class Service:
 
 
 def eventually(what: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something that gives no event, such as a line in a file."""
-    until = time.monotonic() + seconds
+    """Look again and again for what gives no event, such as a row in SQLite, or a count of the daemon's."""
+    until, pause = time.monotonic() + seconds, threading.Event()
     while not what():
         assert time.monotonic() < until, "it does not come"
-        time.sleep(0.005)
+        pause.wait(0.005)
 
 
 def ask(program: Program, **question: object) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from tests.integration.asking import PATIENCE, command, environment
 from tests.integration.live.rsyslogd import PRIORITY, libraries
+from tests.integration.live.service import eventually
 from tests.judges.program import ROOT, Program
 
 UNPACKED = ROOT / "build" / "unpacked" / "syslog-ng-core"
@@ -92,10 +92,7 @@ class SyslogNg:
             self._words("-F", "--no-caps"), env=self._environment, cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until = time.monotonic() + PATIENCE
-        while not (self.folder / "many").is_socket() or not self._answers():
-            assert time.monotonic() < until and self.process.poll() is None, "syslog-ng does not start"
-            time.sleep(0.01)
+        eventually(lambda: (self.folder / "many").is_socket() and self._answers(), PATIENCE)
         return self
 
     def _answers(self) -> bool:

@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import yaml
 from sink.fault import CONFIG, NOINPUT, OK, TEMPFAIL
 from tests.integration.asking import PATIENCE, Answer, ask, command, environment, one_line, rows
 from tests.integration.live.confirming import Confirming, deliver, send_datagrams, send_plain
-from tests.integration.live.service import AS_SERVICE, Manager, Service
+from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually
 from tests.integration.live.verdict import same_rows
 from tests.judges.program import Program
 
@@ -35,9 +34,7 @@ SENT = (
 
 def settled(live: Program, number: int) -> None:
     """Wait until so many rows are there, by the wall clock."""
-    until = time.monotonic() + QUIET + PATIENCE
-    while len(rows(live)) < number and time.monotonic() < until:
-        time.sleep(0.05)  # SQLite gives no event
+    eventually(lambda: len(rows(live)) >= number, QUIET + PATIENCE)
     assert len(rows(live)) == number
 
 
