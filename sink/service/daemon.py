@@ -86,10 +86,16 @@ class Daemon:
 
     def _add(self, source: Source) -> None:
         self._sources.append(source)
+        if self._stuck and not self._is_dropped(source):
+            return  # it is waited for when the store takes rows again
         with suppress(PermissionError):  # a plain file as stdin is always ready
-            self._selector.register(source.file, selectors.EVENT_READ, lambda: self._ready.append(source))
+            self._selector.register(source.file, selectors.EVENT_READ, self._reader(source))
             return
         self._ready.append(source)
+
+    def _is_dropped(self, source: Source) -> bool:
+        """Tell whether a source's lines are dropped while the store is stuck."""
+        return isinstance(source, Datagrams) and self._config.when_full == "drop"
 
     def _remove(self, source: Source) -> None:
         self._sources.remove(source)
@@ -171,9 +177,9 @@ class Daemon:
 
     def _drop(self) -> None:
         """Take datagrams and drop them: whoever logs by them waits for room, and mail comes first (law 8)."""
-        ready, self._ready = self._ready, []
         before = self._dropped
-        self._dropped += sum([len(source.read()) for source in ready])
+        self._dropped += sum([len(source.read()) for source in self._ready if self._is_dropped(source)])
+        self._ready = [source for source in self._ready if not self._is_dropped(source)]
         if before // ALARM != self._dropped // ALARM or (self._dropped and not before):
             say(f"dropped {self._dropped} datagrams since the start: the store can't take more")
 
@@ -194,7 +200,7 @@ class Daemon:
     def _wait_for_sources(self) -> None:
         """Wait for the sources; while the store is stuck for none but those of which lines are dropped."""
         for source in self._sources:
-            if isinstance(source, Datagrams) and self._config.when_full == "drop":
+            if self._is_dropped(source):
                 continue
             with suppress(KeyError, ValueError, PermissionError):
                 if self._stuck:

@@ -22,6 +22,7 @@ from sink.keys.epochs import Keyring
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
           "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
+BUSY = 1_000  # ms that a commit waits for another command; then it is tried again
 COLLECT = 3_600.0  # seconds
 CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
 HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
@@ -40,6 +41,7 @@ class Live:
         self._store, rules = open_store(config, keys)
         try:
             self._store.claim(STREAM)
+            self._store.hurry(BUSY)
             self._pipeline = pipeline(rules, keys, _reader(rules.timezone), journal=True)
             _resume(self._pipeline, self._store.state(STREAM))
         except BaseException:

@@ -102,6 +102,10 @@ class SqliteStore:
         while self._locks:
             os.close(self._locks.pop())
 
+    def hurry(self, milliseconds: int) -> None:
+        """Wait no longer than this for another command's transaction."""
+        self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+
     def claim(self, stream: str) -> None:
         """Be the one writer of a stream's open messages, until the store is closed; 75 where another is."""
         self._locks.append(_lock(self.path, stream))
