@@ -43,6 +43,7 @@ class Correlator:
         self.hosts: dict[bytes, Host] = {}
         self.messages = OpenMessages(self.host, readers_of, journal)
         self.links = Links(counts, journal)
+        self.heard: set[Host] = set()  # hosts whose clock may have moved
         self.rows: list[Row] = []
         self._journal = journal
         self._rules = rules
@@ -61,6 +62,7 @@ class Correlator:
     def hear(self, name: bytes, second: int) -> Host:
         """Return the host of a name; its log clock moves to a line's second, unless the line is off."""
         host = self.hosts.get(name) or self.host(name)
+        self.heard.add(host)
         if host.clock < 0:
             host.clock = second
         ahead = second - host.clock
@@ -337,7 +339,9 @@ class Correlator:
         for _ in range(MOST_LINKS):
             kept = []
             for message, why, due in over:
-                if message.waiting or any([child in host.messages for child in message.children]):
+                # Not for ever: a reply may name any queue id, so that two messages can wait for each other.
+                children = clock < due + self._rules.patience and message.children
+                if message.waiting or (children and any([child in host.messages for child in children])):
                     kept.append((message, why, due))
                 else:
                     self._forget(message, why)

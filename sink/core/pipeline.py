@@ -387,10 +387,11 @@ class Pipeline:
             links, gone = correlator.links.changes()
             puts |= links
             drops += gone
-            for host in correlator.hosts.values():
+            for host in correlator.heard:
                 clock = encode_host(host)
                 if clock != host.kept:
                     puts[b"host:" + host.name] = host.kept = clock
+            correlator.heard.clear()
         return Batch(rows, rejects, puts, drops, again)
 
     def _count_senders(self, rows: list[Row]) -> None:

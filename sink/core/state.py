@@ -13,7 +13,7 @@ from sink.core.facts import Fact
 from sink.core.hosts import Host
 from sink.core.messages import Message
 
-VERSION = 2
+VERSION = 3
 FORMAT = 2  # marshal's
 FACT, WAITING = 4, 9  # parts of a fact and of an attempt that waits
 
@@ -47,7 +47,7 @@ def encode_message(message: Message) -> bytes:
             VERSION, message.host.name, message.queue_id,
             (
                 message.epoch, message.limit, message.first, message.first_micros, message.last, message.opened,
-                message.ended, message.active, message.arrived, message.plain, message.headers,
+                message.ended, message.active, message.arrived, message.plain, message.headers, message.retry,
             ),
             message.facts, message.waiting, message.children,
         ),
@@ -62,7 +62,7 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
     try:
         (
             message.epoch, message.limit, message.first, message.first_micros, message.last, message.opened,
-            message.ended, message.active, message.arrived, message.plain, message.headers,
+            message.ended, message.active, message.arrived, message.plain, message.headers, message.retry,
         ) = plain  # fmt: skip
     except ValueError:
         raise _DAMAGED from None

@@ -7,6 +7,7 @@ import json
 import os
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ from sink.fault import UNAVAILABLE, Fault
 from sink.service import sockets
 
 MOST_QUESTION = 4096  # bytes
-PATIENCE = 5.0  # seconds for an answer
+PATIENCE = 5.0  # seconds for a question, and for an answer
+MOST_OPEN = 16
 
 Answerer = Callable[[str], dict[str, object]]
 
@@ -33,35 +35,50 @@ class Control:
         self._path = place(store)
         self._answer = answer
         self._listener = sockets.bind(Listen("stream", self._path, 0o600))
+        self._selector: selectors.BaseSelector | None = None
+        self._open: dict[socket.socket, float] = {}  # who has asked nothing yet, and since when
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Be waited for."""
-        selector.register(self._listener, selectors.EVENT_READ, lambda: self._accept(selector))
+        self._selector = selector
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def _accept(self, selector: selectors.BaseSelector) -> None:
+    def tick(self, now: float) -> None:
+        """Hang up on those who have asked nothing for long."""
+        for connection in [one for one, since in self._open.items() if now > since + PATIENCE]:
+            self._hang_up(connection)
+
+    def _accept(self) -> None:
+        assert self._selector is not None
         try:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        if sockets.peer(connection) not in {0, os.geteuid()}:
+        if sockets.peer(connection) not in {0, os.geteuid()} or len(self._open) >= MOST_OPEN:
             connection.close()
             return
         connection.setblocking(False)
-        selector.register(connection, selectors.EVENT_READ, lambda: self._serve(selector, connection))
+        self._open[connection] = time.monotonic()
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._serve(connection))
 
-    def _serve(self, selector: selectors.BaseSelector, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         """Answer one question, and hang up."""
-        try:
+        with suppress(OSError, ValueError, RecursionError):
             asked = json.loads(connection.recv(MOST_QUESTION))
             question = asked.get("ask") if isinstance(asked, dict) else None
             connection.send(json.dumps(self._answer(question if isinstance(question, str) else "")).encode() + b"\n")
-        except (OSError, ValueError, RecursionError):
-            pass
-        selector.unregister(connection)
+        self._hang_up(connection)
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        assert self._selector is not None
+        del self._open[connection]
+        self._selector.unregister(connection)
         connection.close()
 
     def close(self) -> None:
         """Close it and take its name away."""
+        for connection in self._open:
+            connection.close()
         self._listener.close()
         with suppress(OSError):
             self._path.unlink()

@@ -11,23 +11,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
-from sink.config import Config
+from sink.config import Config, Listen
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.service import sockets
 from sink.service.control import Control
 from sink.service.live import Live
 from sink.service.notify import Notifier
 from sink.service.sources import Connection, Datagrams, Pipe, Source
-from sink.service.words import Notices, say
+from sink.service.words import Notices, Seldom, say
 
 LATEST = 0.8  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
 TICK = 1.0  # seconds between looks at the clock
-RETRY = 1.0  # seconds between tries of a store that can't take more
+RETRY = 0.5  # seconds between tries of a store that can't take more
+GRACE = 3.0  # seconds for which lines are held meanwhile: another command may be at work
+MOST_HELD = 20_000  # rows
 FEW, NAP = 200, 0.02  # lines, seconds
 ALARM = 10_000  # dropped datagrams between two words about them
 FAREWELL = 5.0  # seconds for taking what has arrived, when told to leave
@@ -42,15 +44,17 @@ class Daemon:
         self._live = live
         self._load = load
         self._selector = selectors.DefaultSelector()
+        self._stdin = stdin
         self._given = sockets.handed_down()
-        # With lines on stdin, sockets are opened only where the config asks for some.
-        wanted = () if stdin and config.listen == Config().listen else config.listen
-        self._listeners = sockets.opened(wanted, self._given)
+        self._listeners = sockets.opened(self._wanted(config), self._given)
+        self._resting: list[str] = []  # paths of listeners that are not waited for until the next tick
+        self._seldom = Seldom()
         self._sources: list[Source] = []
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
         self._notices = Notices()
-        self._stopping = self._reloading = self._stuck = False
+        self._stopping = self._told = self._reloading = self._stuck = False
+        self._failing: float | None = None  # since when the store has taken nothing
         self._dropped = 0  # datagrams, while the store could take no more
         self._committed = self._ticked = self._watched = time.monotonic()
         self._control = Control(config.store, self._ask)
@@ -60,6 +64,10 @@ class Daemon:
         if stdin:
             self._add(Pipe(sys.stdin.fileno()))
 
+    def _wanted(self, config: Config) -> Sequence[Listen]:
+        """Return what to listen on; with lines on stdin, sockets only where the config asks for some."""
+        return () if self._stdin and config.listen == Config().listen else config.listen
+
     # -- what is waited for
 
     def _listen(self) -> None:
@@ -67,22 +75,32 @@ class Daemon:
             if listener.type == socket.SOCK_DGRAM:
                 self._add(Datagrams(listener))
             else:
-                self._selector.register(listener, selectors.EVENT_READ, self._acceptor(path, listener))
+                self._await(path)
 
-    def _acceptor(self, path: str, listener: socket.socket) -> Handler:
-        def accept() -> None:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            if sockets.peer(connection) not in {0, os.geteuid(), sockets.owner_of(path)}:
-                connection.close()
-                say("refused a connection of another user; give the socket to that user by owner: in listen:")
-                return
-            connection.setblocking(False)
-            self._add(Connection(connection))
+    def _await(self, path: str) -> None:
+        with suppress(KeyError):  # waited for already
+            self._selector.register(self._listeners[path], selectors.EVENT_READ, lambda: self._accept(path))
 
-        return accept
+    def _accept(self, path: str) -> bool:
+        """Let somebody in; False where nobody waits."""
+        try:
+            connection, _ = self._listeners[path].accept()
+        except BlockingIOError:
+            return False
+        except OSError:
+            # No descriptor is left: look again in a second.
+            self._seldom.say("can't let in more connections; raise LimitNOFILE=, or look who opens so many")
+            with suppress(KeyError):
+                self._selector.unregister(self._listeners[path])
+            self._resting.append(path)
+            return False
+        if sockets.peer(connection) not in {0, os.geteuid(), sockets.owner_of(path)}:
+            connection.close()
+            self._seldom.say("refused a connection of another user; name that user as owner: in listen:")
+            return True
+        connection.setblocking(False)
+        self._add(Connection(connection))
+        return True
 
     def _add(self, source: Source) -> None:
         self._sources.append(source)
@@ -99,6 +117,7 @@ class Daemon:
 
     def _remove(self, source: Source) -> None:
         self._sources.remove(source)
+        self._ready = [one for one in self._ready if one is not source]
         with suppress(KeyError, ValueError):
             self._selector.unregister(source.file)
         source.close()
@@ -123,13 +142,13 @@ class Daemon:
         finally:
             signal.set_wakeup_fd(old)
             self._close()
-        return TEMPFAIL if self._stuck else OK
+        return OK if self._failing is None else TEMPFAIL
 
     def _timeout(self) -> float:
         if self._ready and not self._stuck:
             return 0.0
         now = time.monotonic()
-        due = min(self._ticked + TICK, self._committed + (RETRY if self._stuck else LATEST))
+        due = min(self._ticked + TICK, self._committed + (LATEST if self._failing is None else RETRY))
         return max(due - now, 0.0)
 
     def _round(self, timeout: float) -> None:
@@ -147,12 +166,15 @@ class Daemon:
             self._ticked = now
             self._live.tick(now)
             self._notices.tell(self._live.notices(), now)
+            self._control.tick(now)
+            while self._resting:
+                self._await(self._resting.pop())
             self._watch(now)
         owing = [source for source in self._sources if isinstance(source, Connection) and source.is_owing]
-        late = now >= self._committed + (RETRY if self._stuck else LATEST)
-        if late or (not self._stuck and (owing or self._live.waiting_rows >= MOST_ROWS)):
-            self._commit(now)
-        if not self._stuck:
+        late = now >= self._committed + (LATEST if self._failing is None else RETRY)
+        if late or (self._failing is None and (owing or self._live.waiting_rows >= MOST_ROWS)):
+            self._commit()
+        if self._failing is None:
             for source in owing:
                 source.confirm()
                 if source.ended:
@@ -183,27 +205,29 @@ class Daemon:
         if before // ALARM != self._dropped // ALARM or (self._dropped and not before):
             say(f"dropped {self._dropped} datagrams since the start: the store can't take more")
 
-    def _commit(self, now: float) -> None:
+    def _commit(self) -> None:
         done = self._live.commit()
-        if self._stuck is done:
-            self._stuck = not done
-            if done:
-                say("the store takes rows again")
-                self._notifier.send("STATUS=ready")
-                self._wait_for_sources()
-            else:
+        now = self._committed = time.monotonic()
+        if done:
+            self._failing = None
+        elif self._failing is None:
+            self._failing = now
+        held = self._failing is not None and now < self._failing + GRACE and self._live.waiting_rows < MOST_HELD
+        stuck = not done and not held
+        if stuck is not self._stuck:
+            self._stuck = stuck
+            if stuck:
                 say("the store can't take more; nothing is read until it can: look at its disk and its permissions")
-                self._notifier.send("STATUS=the store can't take more")
-                self._wait_for_sources()
-        self._committed = time.monotonic() if done else now
+            else:
+                say("the store takes rows again")
+            self._notifier.send("STATUS=the store can't take more" if stuck else "STATUS=ready")
+            self._wait_for_sources()
 
     def _wait_for_sources(self) -> None:
         """Wait for the sources; while the store is stuck for none but those of which lines are dropped."""
         for source in self._sources:
-            if self._is_dropped(source):
-                continue
             with suppress(KeyError, ValueError, PermissionError):
-                if self._stuck:
+                if self._stuck and not self._is_dropped(source):
                     self._selector.unregister(source.file)
                 else:
                     self._selector.register(source.file, selectors.EVENT_READ, self._reader(source))
@@ -222,10 +246,10 @@ class Daemon:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._reloading = True
-        elif self._stopping:
+        elif self._told:
             os._exit(TEMPFAIL)  # what is not committed was not confirmed
         else:
-            self._stopping = True
+            self._stopping = self._told = True
 
     def _woke(self) -> None:
         with suppress(BlockingIOError):
@@ -244,32 +268,45 @@ class Daemon:
         """Read config and keyring anew; where that fails, go on as before."""
         self._reloading = False
         self._notifier.reloading()
+        added: dict[str, socket.socket] = {}
         try:
             config = self._load()
-            fresh = {one.path for one in config.listen if str(one.path) not in self._listeners}
-            added = sockets.opened([one for one in config.listen if one.path in fresh], ())
+            wanted = self._wanted(config)
+            added = sockets.opened([one for one in wanted if str(one.path) not in self._listeners], ())
             self._live.reload(config)
+            for one in wanted:
+                if str(one.path) not in added:
+                    sockets.hand_over(one, self._listeners[str(one.path)])
         except Fault as fault:
+            for path, listener in added.items():
+                self._unlisten(path, listener)
             say(f"not reloaded: {fault}")
         else:
             self._config = config
-            self._relisten({str(one.path) for one in config.listen}, added)
+            self._relisten({str(one.path) for one in wanted}, added)
+            if self._stuck:
+                self._wait_for_sources()  # other sources may be dropped now
             say("reloaded")
         self._notifier.send("READY=1")
 
     def _relisten(self, wanted: set[str], added: dict[str, socket.socket]) -> None:
         """Close the listeners that the config names no more, and open those that are new."""
-        old, self._listeners = self._listeners, added
-        self._listen()
-        for path, listener in old.items():
-            if path in wanted:
-                self._listeners[path] = listener
+        for path, listener in list(self._listeners.items()):
+            if path in wanted or listener in self._given:
                 continue
+            while listener.type == socket.SOCK_STREAM and self._accept(path):
+                pass  # who waits to be let in has arrived
             for source in [one for one in self._sources if one.file is listener]:
+                while lines := source.read():
+                    self._live.take(lines)
                 self._remove(source)
             with suppress(KeyError, ValueError):
                 self._selector.unregister(listener)
+            del self._listeners[path]
             self._unlisten(path, listener)
+        old, self._listeners = self._listeners, added
+        self._listen()
+        self._listeners = {**old, **added}
 
     def _unlisten(self, path: str, listener: socket.socket) -> None:
         listener.close()
@@ -284,16 +321,17 @@ class Daemon:
         self._notifier.send("STOPPING=1")
         end = time.monotonic() + FAREWELL
         for path, listener in self._listeners.items():
-            if listener.type == socket.SOCK_STREAM:
-                self._acceptor(path, listener)()  # who waits to be let in has arrived
+            while listener.type == socket.SOCK_STREAM and self._accept(path):
+                pass  # who waits to be let in has arrived
         while not self._stuck and time.monotonic() < end:
             for key, _ in self._selector.select(0):
                 key.data()
             if not self._ready:
                 break
             self._read()
-        self._commit(time.monotonic())
         if not self._stuck:
+            self._commit()
+        if self._failing is None:
             for source in self._sources:
                 source.confirm()
 

@@ -7,7 +7,7 @@ from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import open_keyring
 from sink.service import omprog
 from sink.service.live import Live
-from sink.service.words import Notices, to_syslog
+from sink.service.words import Notices, say, to_syslog
 
 TICK = 1.0  # seconds between looks at the clock
 
@@ -36,6 +36,9 @@ def run(config: Config) -> int:
             live.close()
     except omprog.Gone:
         pass
+    except Fault as fault:
+        say(str(fault))
+        raise
     return OK
 
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import tzinfo
+from pathlib import Path
 
 from sink.config import Config
 from sink.core.pipeline import Batch, Pipeline
@@ -22,7 +23,7 @@ from sink.keys.epochs import Keyring
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
           "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
-BUSY = 1_000  # ms that a commit waits for another command; then it is tried again
+BUSY = 200  # ms that a commit waits for another command, and all else with it; then it is tried again
 COLLECT = 3_600.0  # seconds
 CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
 HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
@@ -48,6 +49,7 @@ class Live:
             self._store.close()
             raise
         self._store_path = config.store
+        self._store_file = _file(config.store)
         # Looking for cycles after every few allocations costs a tenth of the time, and nothing here makes them.
         gc.collect()
         gc.freeze()
@@ -74,6 +76,9 @@ class Live:
         pending = self._pending
         if not self._has_effect():
             return True
+        if _file(self._store_path) != self._store_file:
+            # A commit would go to a file without a name.
+            raise Fault(CONFIG, f"{self._store_path} was removed or replaced; start again")
         try:
             deliveries, rejects = self._store.commit(pending, STREAM)
         except Fault as fault:
@@ -134,6 +139,15 @@ class Live:
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _reader(zone: tzinfo) -> Reader:

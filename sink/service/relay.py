@@ -51,13 +51,17 @@ class Relay:
 
     def hand_over(self, line: bytes) -> None:
         """Return when the daemon has committed a line."""
-        sent = frame(line)
+        sent, pause = frame(line), FIRST
         while True:
             if self._socket is None:
                 self.connect()
             if self._say(sent) and self._hear():
                 return
+            # Whoever lets us in and hangs up does so again: not too often.
             self.close()
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST)
+            omprog.dot()
 
     def _say(self, sent: bytes) -> bool:
         assert self._socket is not None

@@ -1,6 +1,7 @@
 """`postsink run`: starts the daemon, in the foreground or, with --daemonize, detached."""
 
 import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from sink.installation import open_keyring
 from sink.keys.epochs import Keyring
 from sink.service.daemon import Daemon
 from sink.service.live import Live
-from sink.service.words import to_syslog
+from sink.service.words import say, to_syslog
 
 READY = b"1"  # what the detached daemon says to the process that started it
 
@@ -26,6 +27,7 @@ def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: P
         raise Fault(USAGE, "a detached daemon has no standard input; leave --stdin or --daemonize out")
     if pid_file is not None and not daemonize:
         raise Fault(USAGE, "--pid-file is for --daemonize; leave it out")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
     config = load()
     keys = open_keyring(config)  # a passphrase is asked for while there is a terminal
     if not daemonize:
@@ -38,7 +40,11 @@ def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: P
     with ExitStack() as detached:
         _detach(detached, pid_file, ready)
         to_syslog()
-        return _serve(config, keys, load, lambda: os.write(ready, READY), stdin=False)
+        try:
+            return _serve(config, keys, load, lambda: os.write(ready, READY), stdin=False)
+        except Fault as fault:
+            say(str(fault))  # stderr is gone
+            raise
 
 
 def _started(waiting: int, ready: int) -> int:
@@ -61,8 +67,23 @@ def _serve(
     return served.run(tell)
 
 
+def _lives(number: int | None) -> bool:
+    """Tell whether a process is there."""
+    if number is None:
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _detach(stack: ExitStack, pid_file: Path | None, ready: int) -> None:
     lock = None if pid_file is None else TimeoutPIDLockFile(str(pid_file.absolute()), 0)
+    if lock is not None and lock.is_locked() and not _lives(lock.read_pid()):
+        lock.break_lock()  # of one that was killed
     try:
         stack.enter_context(daemon.DaemonContext(umask=0o077, pidfile=lock, signal_map={}, files_preserve=[ready]))
     except LockTimeout:

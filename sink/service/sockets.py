@@ -56,7 +56,7 @@ def bind(listen: Listen) -> socket.socket:
             one.bind(str(listen.path))
         finally:
             os.umask(mask)
-        _hand_over(listen)
+        _own(listen)
         if listen.kind == "stream":
             one.listen(BACKLOG)
         else:
@@ -90,7 +90,17 @@ def _clear(path: Path) -> None:
     path.unlink()
 
 
-def _hand_over(listen: Listen) -> None:
+def hand_over(listen: Listen, one: socket.socket) -> None:
+    """Give an open socket the owner and mode that the config names now; raises Fault where it must be made anew."""
+    if one.type != _KINDS[listen.kind]:
+        raise Fault(CONFIG, f"another kind of socket at {listen.path} needs a restart of the daemon")
+    try:
+        _own(listen)
+    except (OSError, KeyError) as error:
+        raise _refused(listen.path, error) from None
+
+
+def _own(listen: Listen) -> None:
     user = pwd.getpwnam(listen.owner).pw_uid if listen.owner else -1
     group = grp.getgrnam(listen.group).gr_gid if listen.group else -1
     os.chown(listen.path, user, group)

@@ -2,6 +2,7 @@
 
 import sys
 import syslog
+import time
 from collections import Counter
 from contextlib import suppress
 
@@ -26,6 +27,20 @@ def say(words: str) -> None:
         return
     with suppress(OSError, ValueError):
         print(f"postsink: {words}", file=sys.stderr, flush=True)
+
+
+class Seldom:
+    """Tells the same thing at most once a minute."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def say(self, words: str) -> None:
+        """Tell the admin, unless it was told within the last minute."""
+        now = time.monotonic()
+        if now >= self._told.get(words, now - MINUTE) + MINUTE:
+            self._told[words] = now
+            say(words)
 
 
 class Notices:

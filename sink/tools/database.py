@@ -51,6 +51,7 @@ def index(config: Config) -> int:
 def reset(config: Config, sure: bool) -> int:
     """Empty the store, after a question."""
     with SqliteStore.open(config.store) as store:
+        store.claim("live")  # a daemon would go on with open messages that are not there any more
         counts = store.counts()
         if not sure:
             rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals"

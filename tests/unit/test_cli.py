@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from sink import __version__, cli, fault
+from sink.core.state import VERSION as V
 from sink.tools import progress
 from sink.tools.interrupt import Interrupt
 from tests.judges.program import ROOT, Program
@@ -247,9 +248,9 @@ A, B = b"a" * 16, b"b" * 16
         b"", b"(", b"[2]", *[
             marshal.dumps(state, 2)
             for state in (
-                1, {}, (), (1,), (2,), (2, 1), (2, None), (2, 1, 2), (2, A, 1, 2), [2, 1, []], (2, A, B, []),
-                (2, A, B, (1,), [()], [], []), (2, A, B, (1,) * 11, [()], [], ()), (2, A, B, (1,) * 11, [], [()], ()),
-                (2, A, B, (0, 0)),
+                1, {}, (), (1,), (V,), (V, 1), (V, None), (V, 1, 2), (V, A, 1, 2), [V, 1, []], (V, A, B, []),
+                (V, A, B, (1,), [()], [], []), (V, A, B, (1,) * 12, [()], [], ()), (V, A, B, (1,) * 12, [], [()], ()),
+                (V, A, B, (0, 0)),
             )
         ],
     ],
