@@ -449,3 +449,18 @@ def test_retries_of_months_take_little() -> None:
     assert {(row["first_seen"], row["origin"], row["message_size"]) for row in rows} == {
         (START * 1_000_000, "smtpd", 1000)
     }
+
+
+def test_messages_that_name_each_other_are_forgotten_all_the_same() -> None:
+    """A server that knows two of our queue ids from Received can answer each with the other."""
+    pipe = pipeline()
+    for one, other in ((ID, OTHER), (OTHER, ID)):
+        pipe.feed([
+            line(0, client(one)), line(0, active(queue_id=one)),
+            line(1, to(queue_id=one, said=b"250 2.0.0 Ok: queued as " + other)), line(1, one + b": removed"),
+        ])  # fmt: skip
+    assert pipe.open_messages() == 2
+    # A clock goes on ten minutes at a time, unless three lines agree.
+    for at in range(0, RULES.patience + 10 * LINGER, AHEAD // 2):
+        pipe.feed([line(at, b"statistics: x")])
+    assert pipe.open_messages() == 0
