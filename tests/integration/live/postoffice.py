@@ -1,4 +1,4 @@
-"""Runs a Postfix with much of what one can do: aliases, mailboxes, a filter, access tables, header checks, lists.
+"""Runs a Postfix with much of what one can do: aliases, mailboxes, logins, a filter, access tables, header checks.
 
 Clients say by XCLIENT whence they come, so the log names addresses of the documentation networks; what leaves goes to
 one server of the test. Its mailboxes are files, which tell what arrived.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.integration.conftest import PATIENCE, free_port
-from tests.integration.live.recording import Taken, queue_id_of
+from tests.integration.live.recording import notified_of, queue_id_of
 from tests.integration.live.test_postfix import Logging
 
 TABLES = Path(__file__).parents[3] / "syslog-conf" / "postfix"
@@ -54,6 +54,8 @@ recipient_delimiter = +
 smtpd_peername_lookup = no
 smtpd_authorized_xclient_hosts = 127.0.0.1
 smtpd_authorized_verp_clients = {trusted}
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:127.0.0.1:{logins}
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 smtpd_recipient_restrictions = check_recipient_access texthash:{folder}/etc/access
 """
@@ -61,6 +63,9 @@ MASTER_CF = """\
 127.0.0.1:{port}     inet n - n - - smtpd
 127.0.0.1:{filtered} inet n - n - - smtpd
     -o syslog_name=postfix/filtered -o content_filter=smtp:[127.0.0.1]:{filter}
+127.0.0.1:{submission} inet n - n - - smtpd
+    -o syslog_name=postfix/submission -o smtpd_sasl_auth_enable=yes
+    -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 127.0.0.1:{way_back} inet n - n - - smtpd
     -o cleanup_service_name=cleanup-filtered -o smtpd_authorized_xclient_hosts=
     -o mynetworks=127.0.0.0/8 -o smtpd_recipient_restrictions=
@@ -107,6 +112,7 @@ class Mail:
     headers: tuple[str, ...] = ()
     options: str = ""  # of MAIL FROM
     author: str = ""  # none: who sends it
+    login: str = ""
 
     @property
     def message_id(self) -> str:
@@ -119,6 +125,16 @@ class Mail:
             "", "Hello", "",
         )  # fmt: skip
         return "\r\n".join(lines).encode()
+
+
+class Delivered(NamedTuple):
+    """A mail in a mailbox, as its topmost headers tell."""
+
+    queue_id: str
+    sender: str
+    recipient: str
+    original_recipient: str
+    parent: str | None  # the message that it notifies of
 
 
 @dataclass
@@ -135,21 +151,22 @@ class Sent:
 class Postoffice(Logging):
     """One instance; `aliases` and the like are the text of its tables."""
 
-    def __init__(self, folder: Path, remote: int, **tables: str) -> None:
+    def __init__(self, folder: Path, remote: int, logins: int, **tables: str) -> None:
         super().__init__(folder, "pcre")
-        self.remote, self.filtered = remote, free_port()
+        self.filtered, self.submission = free_port(), free_port()
         self.boxes = folder / "boxes"
         self.boxes.mkdir()
         shutil.chown(self.boxes, "nobody", "nogroup")
         etc = folder / "etc"
         for name in ("aliases", "virtual", "mailboxes", "access", "admin_checks"):
             (etc / name).write_text(tables.get(name, "").replace("BOXES", str(self.boxes)))
-        (etc / "main.cf").write_text(MAIN_CF.format(folder=folder, remote=remote, trusted=TRUSTED))
+        (etc / "main.cf").write_text(MAIN_CF.format(folder=folder, remote=remote, logins=logins, trusted=TRUSTED))
 
     def configure(self, filter_port: int) -> None:
         """Write master.cf, and switch our header checks on, by the very commands of the README."""
         (self.folder / "etc" / "master.cf").write_text(MASTER_CF.format(
-            folder=self.folder, port=self.port, filtered=self.filtered, way_back=self.way_back, filter=filter_port
+            folder=self.folder, port=self.port, filtered=self.filtered, submission=self.submission,
+            way_back=self.way_back, filter=filter_port,
         ))  # fmt: skip
         block = ON.replace("/etc/postsink/header-tokens", str(self.secret)).replace("postfix reload\n", "")
         subprocess.run(["bash", "-c", block], env=self.environment, cwd=TABLES, check=True, timeout=PATIENCE)
@@ -160,10 +177,12 @@ class Postoffice(Logging):
         if mail.client is None:
             self._sendmail(mail, date)
         else:
-            port = self.filtered if mail.filtered else self.port
+            port = self.filtered if mail.filtered else self.submission if mail.login else self.port
             with smtplib.SMTP("127.0.0.1", port, local_hostname=mail.client.name, timeout=PATIENCE) as smtp:
                 smtp.docmd("XCLIENT", f"NAME={mail.client.name} ADDR={mail.client.address}")
                 smtp.ehlo()
+                if mail.login:
+                    smtp.login(mail.login, "any")
                 self._speak(smtp, sent, date)
         sent.ended = datetime.now(UTC)
         return sent
@@ -193,8 +212,9 @@ class Postoffice(Logging):
             input=mail.text(date).replace(b"\r\n", b"\n"), timeout=PATIENCE,
         )  # fmt: skip
 
-    def flush(self) -> None:
-        subprocess.run(["postqueue", "-f"], env=self.environment, check=True, timeout=PATIENCE)
+    def do(self, *words: str) -> None:
+        """Run one of Postfix's commands."""
+        subprocess.run(words, env=self.environment, check=True, timeout=PATIENCE, capture_output=True)
 
     def queued(self) -> list[tuple[str, str]]:
         """Each message that is not finished, as (queue, queue id)."""
@@ -203,21 +223,16 @@ class Postoffice(Logging):
             if not path.is_dir()
         ]  # fmt: skip
 
-    def delivered(self, name: str) -> list[tuple[str, str, str, str]]:
-        """Each mail in a mailbox, as (queue id, sender, recipient, original recipient)."""
+    def delivered(self, name: str) -> list[Delivered]:
+        """Each mail in a mailbox."""
         box = mailbox.mbox(self.boxes / name, create=False)
         try:
             return [
-                (
+                Delivered(
                     queue_id_of(bytes(mail)), parseaddr(mail["Return-Path"])[1], mail["Delivered-To"],
-                    mail["X-Original-To"],
+                    mail["X-Original-To"], notified_of(bytes(mail)),
                 )
                 for mail in box
             ]  # fmt: skip
         finally:
             box.close()
-
-
-def notification_of(queue_id: str, taken: list[Taken]) -> list[Taken]:
-    """The notifications about a message."""
-    return [one for one in taken if one.parent == queue_id]

@@ -6,6 +6,7 @@ id of a mail that is taken is the one in its topmost Received header.
 
 from __future__ import annotations
 
+import base64
 import re
 import smtplib
 import socketserver
@@ -49,19 +50,28 @@ def queue_id_of(data: bytes) -> str:
     return found[1].decode()
 
 
+def notified_of(data: bytes) -> str | None:
+    """Return the queue id that a notification is about; None for any other mail."""
+    return _first(rb"^X-Postfix-Queue-ID: (\w+)", data)
+
+
 def _first(pattern: bytes, data: bytes) -> str | None:
     found = re.search(pattern, data, re.MULTILINE)
     return found[1].decode() if found else None
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A server on a port of its own; `answers` are the replies to a recipient, the last one for ever."""
+    """A server on a port of its own.
+
+    answers: the replies to a recipient, the last one for ever. ends: the reply to a mail for a recipient, at its end.
+    """
 
     daemon_threads = True
     request_queue_size = 50
 
-    def __init__(self, answers: dict[str, list[str]] | None = None) -> None:
+    def __init__(self, answers: dict[str, list[str]] | None = None, ends: dict[str, str] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
+        self._ends = ends or {}
         self.port = int(self.server_address[1])
         self.taken: list[Taken] = []
         self.refused: list[Refused] = []
@@ -73,18 +83,25 @@ class Server(socketserver.ThreadingTCPServer):
             left = self._answers[recipient]
             reply = (left.pop(0) if len(left) > 1 else left[0]) if left else TAKEN
             if not reply.startswith("250"):
-                self.refused.append(Refused(sender, recipient, int(reply[:3]), reply.split()[1]))
+                self._refuse(sender, recipient, reply)
             return reply
+
+    def _refuse(self, sender: str, recipient: str, reply: str) -> None:
+        self.refused.append(Refused(sender, recipient, int(reply[:3]), reply.split()[1]))
 
     def take(self, sender: str, recipients: list[str], data: bytes) -> str:
         """Write a mail down; return the reply to its end."""
         called = self.passed_on(sender, recipients, data)
         with self._lock:
+            for reply in (self._ends[one] for one in recipients if one in self._ends):
+                for recipient in recipients:
+                    self._refuse(sender, recipient, reply)
+                return reply
             called = called or f"FA{len(self.taken):08X}"
             self.taken += [
                 Taken(
                     queue_id_of(data), called, sender, recipient, len(data),
-                    _first(rb"(?i)^Message-ID: *<(.*)>", data), _first(rb"^X-Postfix-Queue-ID: (\w+)", data),
+                    _first(rb"(?i)^Message-ID: *<(.*)>", data), notified_of(data),
                 )
                 for recipient in recipients
             ]  # fmt: skip
@@ -165,8 +182,29 @@ class _Session(socketserver.StreamRequestHandler):
         return b"".join(lines)
 
 
+class Logins(socketserver.ThreadingTCPServer):
+    """Says yes to each login, as Dovecot's auth service does [Postfix src/xsasl/xsasl_dovecot_server.c]."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Login)
+        self.port = int(self.server_address[1])
+
+
+class _Login(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nDONE\n")
+        for line in iter(self.rfile.readline, b""):
+            word, number, *fields = line.rstrip(b"\n").split(b"\t")
+            if word == b"AUTH":
+                [response] = [field[5:] for field in fields if field.startswith(b"resp=")]
+                user = base64.b64decode(response).split(b"\0")[1]
+                self.wfile.write(b"OK\t%b\tuser=%b\n" % (number, user))
+
+
 @contextmanager
-def running(*servers: Server) -> Iterator[None]:
+def running(*servers: socketserver.TCPServer) -> Iterator[None]:
     """Run servers until the block ends."""
     threads = [threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True) for server in servers]
     for thread in threads:
