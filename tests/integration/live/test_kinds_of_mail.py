@@ -374,6 +374,7 @@ def test_an_address_is_remembered_as_it_was_asked_for(day: Day) -> None:
 def test_no_file_holds_an_address(day: Day) -> None:
     assert leaks(day.folder) == []
     assert "postfix" not in day.written
+    assert leaks(day.folder.parent / "postfix" / "boxes"), "the canary is blind"
 
 
 def moment(when: datetime) -> str:
