@@ -9,6 +9,7 @@ them on, and the end is the end of stdin; whoever leaves before loses lines.
 import os
 import select
 import signal
+import stat
 from collections.abc import Iterator
 
 from sink.sources.framer import Framer
@@ -23,10 +24,12 @@ class Gone(Exception):
 
 
 def stay() -> None:
-    """Ignore the signals that do not end this child."""
+    """Ignore the signals that do not end this child; whoever tries it by hand may end it as usual."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if not stat.S_ISFIFO(os.fstat(STDIN).st_mode) and not stat.S_ISSOCK(os.fstat(STDIN).st_mode):
+        return
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def reply(text: bytes) -> None:
