@@ -72,7 +72,9 @@ from sink.stores import sqlite
 connect = sqlite._connect
 def traced(path, mode):
     connection = connect(path, mode)
-    connection.set_trace_callback(lambda text: text.startswith("COMMIT") and passes("insert"))
+    # One state alone is a transaction of one statement.
+    writing = ("COMMIT", "INSERT OR REPLACE INTO open_message")
+    connection.set_trace_callback(lambda text: text.startswith(writing) and passes("insert"))
     if place == "checkpoint" and threading.active_count() == 1:
         connection.execute("PRAGMA wal_autocheckpoint = 20")
         threading.Thread(target=watch_writes, daemon=True).start()
