@@ -20,8 +20,9 @@ from typing import Any
 
 import yaml
 
+from sink.core.batch import Batch
 from sink.core.epochs import Epoch
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.pipeline import Pipeline
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rules import Rules
 from sink.core.syslog import Reader

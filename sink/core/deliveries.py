@@ -39,11 +39,14 @@ LONGEST_LINK = 27  # bytes from the "ed as " before a queue id to the line's end
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
 _TO = re.compile(rb"to=" + ADDRESS, re.DOTALL).fullmatch
+_TIME = rb"\d{1,9}(?:\.\d{1,6})?+"
 _NUMBER = rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?+"
+_FOUR = _NUMBER + rb"(?:/" + _NUMBER + rb"){3}"
+_ENHANCED = rb"[245]\.\d{1,3}\.\d{1,3}"
+_REPLY = rb"\((?:host [^ ]*+ (?:said|refused to talk to me): )?+([245]\d\d)[ -]"
 _PLAIN = re.compile(
-    rb"delay=(\d{1,9}(?:\.\d{1,6})?+), delays=(" + _NUMBER + rb"(?:/" + _NUMBER + rb"){3}), "
-    rb"dsn=([245]\.\d{1,3}\.\d{1,3}), status=([A-Za-z-]++)"
-    rb"(?= (?:\((?:host [^ ]*+ (?:said|refused to talk to me): )?+([245]\d\d)[ -])?+) (.*+)",
+    rb"delay=(" + _TIME + rb"), delays=(" + _FOUR + rb"), dsn=(" + _ENHANCED + rb"), status=([A-Za-z-]++)"
+    rb"(?= (?:" + _REPLY + rb")?+) (.*+)",
     re.DOTALL,
 ).fullmatch
 _DELIVERY = re.compile(
@@ -54,10 +57,7 @@ _DELIVERY = re.compile(
 _BARE = rb"|([^<, ][^, ]*+))"  # archives mask addresses without their <>
 _RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + _BARE + rb"(?:, orig_to=(?:" + ADDRESS + _BARE + rb")?,? ", re.DOTALL)
 _STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
-_DELAYS = re.compile(rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?(?:/(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?){3}")
-_DELAY = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
-_DSN = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}")
-_SAID = re.compile(rb"\((?:host [^ ]*+ (?:said|refused to talk to me): )?([245]\d\d)[ -]")
+_DELAYS, _DELAY, _DSN, _SAID = (re.compile(part) for part in (_FOUR, _TIME, _ENHANCED, _REPLY))
 
 
 class DeliveryReader:

@@ -7,9 +7,9 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from sink.core.addressbook import NOBODY
+from sink.core.batch import Batch
 from sink.core.correlate import Correlator
 from sink.core.deliveries import Event
 from sink.core.epochs import Epoch, Parsers
@@ -34,16 +34,6 @@ NOWHERE = Host(b"")
 MOST_RECENT = 2_000  # queue ids whose message is found without a token
 FIRST_WORD = re.compile(rb"[^ =]++")
 REFUSING = frozenset({b"reject:", b"milter-reject:", b"milter-header-reject:", b"proxy-reject:"})
-
-
-class Batch(NamedTuple):
-    """What one transaction commits: rows, refusals, and changes of open messages by token."""
-
-    rows: list[Row]
-    rejects: list[Row]
-    puts: dict[bytes, bytes]
-    drops: list[bytes]
-    again: list[Row]  # rows that preview() showed before they were settled: they replace what it showed
 
 
 class Pipeline:

@@ -44,7 +44,7 @@ from sink.core.pseudonym import NONE
 from sink.core.rows import INHERITED, Row, listed, score_of
 
 # A message as its rows see it, links followed: merged facts, origin, whether it was submitted here, submitter, first
-# seen in microseconds UTC, parent's queue id, whether it is behind a content filter. (A NamedTuple costs ten times as
+# seen in microseconds UTC, parent's queue id, whether it is behind a content filter. (A NamedTuple costs five times as
 # much to make.)
 View = tuple[Folded, str | None, bool | None, bytes, int, bytes, bool]
 
@@ -93,7 +93,7 @@ class Settler:
             rows.append(row)
 
     def _common(self, message: Message, view: View) -> tuple[bytes, tuple[object, ...]]:
-        """Return the columns that all rows of a view share: (rows.MESSAGE_HALVES, rows.MESSAGE_SCALARS)."""
+        """Return what all rows of a view share: the last of rows.HALVES, and of rows.SCALARS from epoch on."""
         folded, origin, _, submitter, first_seen, parent_id, is_child = view
         get = folded.get
         sent = get(SENDER) or get(PICKUP_SENDER)

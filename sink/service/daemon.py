@@ -22,7 +22,7 @@ from sink.service.control import Control
 from sink.service.live import Live
 from sink.service.notify import Notifier
 from sink.service.sources import Connection, Datagrams, Pipe, Source
-from sink.service.words import Notices, Seldom, say
+from sink.service.words import Seldom, say
 
 LATEST = 0.8  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
@@ -52,7 +52,6 @@ class Daemon:
         self._sources: list[Source] = []
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
-        self._notices = Notices()
         self._stopping = self._told = self._reloading = self._stuck = False
         self._failing: float | None = None  # since when the store has taken nothing
         self._dropped = 0  # datagrams, while the store could take no more
@@ -89,14 +88,14 @@ class Daemon:
             return False
         except OSError:
             # No descriptor is left: look again in a second.
-            self._seldom.say("can't let in more connections; raise LimitNOFILE=, or look who opens so many")
+            self._seldom.note("can't let in more connections; raise LimitNOFILE=, or look who opens so many")
             with suppress(KeyError):
                 self._selector.unregister(self._listeners[path])
             self._resting.append(path)
             return False
         if sockets.peer(connection) not in {0, os.geteuid(), sockets.owner_of(path)}:
             connection.close()
-            self._seldom.say("refused a connection of another user; name that user as owner: in listen:")
+            self._seldom.note("refused a connection of another user; name that user as owner: in listen:")
             return True
         connection.setblocking(False)
         self._add(Connection(connection))
@@ -165,7 +164,8 @@ class Daemon:
         if now >= self._ticked + TICK:
             self._ticked = now
             self._live.tick(now)
-            self._notices.tell(self._live.notices(), now)
+            self._live.pass_on(self._seldom)
+            self._seldom.tell(now)
             self._control.tick(now)
             while self._resting:
                 self._await(self._resting.pop())
@@ -272,11 +272,13 @@ class Daemon:
         try:
             config = self._load()
             wanted = self._wanted(config)
-            added = sockets.opened([one for one in wanted if str(one.path) not in self._listeners], ())
+            kept = [one for one in wanted if str(one.path) in self._listeners]
+            for one in kept:
+                sockets.check_kind(one, self._listeners[str(one.path)])
+            added = sockets.opened([one for one in wanted if one not in kept], ())
             self._live.reload(config)
-            for one in wanted:
-                if str(one.path) not in added:
-                    sockets.hand_over(one, self._listeners[str(one.path)])
+            for one in kept:
+                sockets.hand_over(one)
         except Fault as fault:
             for path, listener in added.items():
                 self._unlisten(path, listener)

@@ -7,7 +7,7 @@ from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import open_keyring
 from sink.service import omprog
 from sink.service.live import Live
-from sink.service.words import Notices, say, to_syslog
+from sink.service.words import Seldom, say, to_syslog
 
 TICK = 1.0  # seconds between looks at the clock
 
@@ -16,7 +16,7 @@ def run(config: Config) -> int:
     """Take stdin until it ends; each line is confirmed when what it does is committed."""
     omprog.stay()
     to_syslog()  # rsyslogd gives its children no stderr
-    notices, ticked = Notices(), time.monotonic()
+    seldom, ticked = Seldom(), time.monotonic()
     try:
         live = _opened(config)
         try:
@@ -28,7 +28,8 @@ def run(config: Config) -> int:
                 if now >= ticked + TICK:
                     ticked = now
                     live.tick(now)
-                    notices.tell(live.notices(), now)
+                    live.pass_on(seldom)
+                    seldom.tell(now)
                 _committed(live)
                 if line is not None:
                     omprog.ok()

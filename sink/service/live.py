@@ -13,12 +13,14 @@ from datetime import tzinfo
 from pathlib import Path
 
 from sink.config import Config
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.batch import Batch
+from sink.core.pipeline import Pipeline
 from sink.core.state import StateError
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, Fault
 from sink.installation import bind_store, open_keyring, open_store, pipeline
 from sink.keys.epochs import Keyring
+from sink.service.words import Seldom
 
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
@@ -62,7 +64,7 @@ class Live:
 
     def tick(self, now: float) -> None:
         """Let wall clock pass, in seconds that only grow."""
-        self._gather(self._pipeline.tick(now))
+        self._pending.extend(self._pipeline.tick(now))
         if now > self._collected + COLLECT:  # what errors may have left
             self._collected = now
             gc.collect()
@@ -72,7 +74,7 @@ class Live:
 
         Whatever failed is tried again by the next call.
         """
-        self._gather(self._pipeline.batch())
+        self._pending.extend(self._pipeline.batch())
         pending = self._pending
         if not self._has_effect():
             return True
@@ -94,15 +96,6 @@ class Live:
         rows, rejects, puts, drops, again = self._pending
         return bool(rows or rejects or drops or again) or any([not token.startswith(CLOCK) for token in puts])
 
-    def _gather(self, batch: Batch) -> None:
-        pending = self._pending
-        pending.rows.extend(batch.rows)
-        pending.rejects.extend(batch.rejects)
-        for token in batch.drops:
-            pending.puts.pop(token, None)
-        pending.drops.extend(batch.drops)
-        pending.puts.update(batch.puts)
-
     @property
     def waiting_rows(self) -> int:
         """How many rows are not committed yet."""
@@ -115,15 +108,16 @@ class Live:
         keys = open_keyring(config)
         rules = bind_store(self._store, config, keys)
         fresh = pipeline(rules, keys, _reader(rules.timezone), journal=True)
-        self._gather(self._pipeline.batch())
+        self._pending.extend(self._pipeline.batch())
         _resume(fresh, self._pipeline.state())
         self.counts += self._pipeline.counts
         self._pipeline = fresh
 
-    def notices(self) -> Counter[str]:
-        """Return Postfix's own troubles since the last call, in constant words."""
+    def pass_on(self, seldom: Seldom) -> None:
+        """Have Postfix's own troubles since the last call told, in constant words."""
         found, self._pipeline.notices = self._pipeline.notices, Counter()
-        return found
+        for words, number in found.items():
+            seldom.note(f"Postfix says: {words}", number)
 
     def status(self) -> dict[str, object]:
         """Return counts since the start, and the number of open messages."""

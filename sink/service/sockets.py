@@ -90,10 +90,14 @@ def _clear(path: Path) -> None:
     path.unlink()
 
 
-def hand_over(listen: Listen, one: socket.socket) -> None:
-    """Give an open socket the owner and mode that the config names now; raises Fault where it must be made anew."""
+def check_kind(listen: Listen, one: socket.socket) -> None:
+    """Hold an open socket against the config; raises Fault where it must be made anew."""
     if one.type != _KINDS[listen.kind]:
         raise Fault(CONFIG, f"another kind of socket at {listen.path} needs a restart of the daemon")
+
+
+def hand_over(listen: Listen) -> None:
+    """Give an open socket the owner and mode that the config names now; raises Fault where that is forbidden."""
     try:
         _own(listen)
     except (OSError, KeyError) as error:

@@ -2,7 +2,6 @@
 
 import sys
 import syslog
-import time
 from collections import Counter
 from contextlib import suppress
 
@@ -30,34 +29,23 @@ def say(words: str) -> None:
 
 
 class Seldom:
-    """Tells the same thing at most once a minute."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, float] = {}
-
-    def say(self, words: str) -> None:
-        """Tell the admin, unless it was told within the last minute."""
-        now = time.monotonic()
-        if now >= self._told.get(words, now - MINUTE) + MINUTE:
-            self._told[words] = now
-            say(words)
-
-
-class Notices:
-    """Tells Postfix's own troubles: each at once, and again with its number at most once a minute."""
+    """Tells the same thing at most once a minute, with its number, and few things a minute in all."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}  # when each was told last
         self._waiting: Counter[str] = Counter()
 
-    def tell(self, found: Counter[str], now: float) -> None:
+    def note(self, words: str, number: int = 1) -> None:
+        """Have something told by tell()."""
+        self._waiting[words] += number
+
+    def tell(self, now: float) -> None:
         """Tell what is due at a time, in seconds that only grow."""
-        self._waiting.update(found)
         for words, number in list(self._waiting.items()):
             if now >= self._told.get(words, now - MINUTE) + MINUTE and self._may(now):
                 self._told[words] = now
                 del self._waiting[words]
-                say(f"Postfix says: {words}" + (f" ({number} times)" if number > 1 else ""))
+                say(words + (f" ({number} times)" if number > 1 else ""))
 
     def _may(self, now: float) -> bool:
         return sum([now < told + MINUTE for told in self._told.values()]) < MOST_A_MINUTE

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sink.core.pipeline import Batch
+from sink.core.batch import Batch
 from sink.core.pseudonym import WIDTH
 from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS, Row
 from sink.fault import CANTCREATE, CONFIG, DATA, NOINPUT, NOPERM, TEMPFAIL, Fault

@@ -5,8 +5,8 @@ given, addresses and all; it is for the admin's own eyes, and its output makes a
 """
 
 from sink.config import Config
+from sink.core.batch import Batch
 from sink.core.epochs import Epoch
-from sink.core.pipeline import Batch
 from sink.core.pseudonym import Pseudonyms
 from sink.fault import OK
 from sink.installation import machine_zone, rules

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sink.config import Config
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.batch import Batch
+from sink.core.pipeline import Pipeline
 from sink.core.state import StateError
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
@@ -57,9 +58,7 @@ class Import:
     def take(self, batch: Batch) -> None:
         """Take a batch, and commit when enough rows have come together."""
         kept = self._batch
-        kept.rows.extend(batch.rows)
-        kept.rejects.extend(batch.rejects)
-        kept.again.extend(batch.again)
+        kept.extend(batch)
         if len(kept.rows) + len(kept.rejects) >= BATCH:
             self.commit()
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from sink.core.batch import Batch
 from sink.core.epochs import Epoch
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.pipeline import Pipeline
 from sink.core.rows import HALVES, SCALARS, Row
 from sink.core.rules import Rules
 from sink.core.syslog import Reader

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink.core import openmessages
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.batch import Batch
+from sink.core.pipeline import Pipeline
 from sink.core.syslog import Reader
 from sink.sources.framer import Framer
 from tests.golden_runner import RULES

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from sink.core.batch import Batch
 from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, LINGER, MOST_HEADERS, QUIET, UNQUEUED
 from sink.core.facts import LATE
-from sink.core.pipeline import Batch, Pipeline
+from sink.core.pipeline import Pipeline
 from tests.golden_runner import RULES, stamp_iso
 from tests.property.hostile import START, TOKEN, named, pipeline
 

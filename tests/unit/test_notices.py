@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from sink.core import notices
 from sink.core.grammar import ANYWHERE
 from sink.core.notices import CONNECTIONS, LEVELS, notice
-from sink.service.words import MINUTE, MOST_A_MINUTE, Notices
+from sink.service.words import MINUTE, MOST_A_MINUTE, Seldom
 from tests.property.hostile import pipeline
 
 STAMP = b"2026-11-02T10:00:00.000000+00:00 mx1 postfix/"
@@ -74,16 +72,18 @@ def test_each_notice_can_be_found_and_none_hides_another() -> None:
 
 
 def test_they_are_told_at_once_and_then_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Notices()
+    told = Seldom()
     for second in range(int(MINUTE) + 1):
-        told.tell(Counter({"a thing": 2}), 1000.0 + second)
-    said = [line.removeprefix("postsink: Postfix says: ") for line in capsys.readouterr().err.splitlines()]
-    assert said == ["a thing (2 times)", "a thing (120 times)"]
+        told.note("a thing", 2)
+        told.tell(1000.0 + second)
+    assert capsys.readouterr().err == "postsink: a thing (2 times)\npostsink: a thing (120 times)\n"
 
 
 def test_they_are_few_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Notices()
-    told.tell(Counter({f"thing {number}": 1 for number in range(100)}), 1000.0)
+    told = Seldom()
+    for number in range(100):
+        told.note(f"thing {number}")
+    told.tell(1000.0)
     assert capsys.readouterr().err.count("\n") == MOST_A_MINUTE
-    told.tell(Counter(), 1000.0 + MINUTE)
+    told.tell(1000.0 + MINUTE)
     assert capsys.readouterr().err.count("\n") == MOST_A_MINUTE

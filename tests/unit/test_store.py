@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sink.core.pipeline import Batch
+from sink.core.batch import Batch
 from sink.fault import CANTCREATE, CONFIG, DATA, NOPERM, TEMPFAIL, Fault
 from sink.stores import schema, sqlite
 from sink.stores.sqlite import PAGE_SIZE, SqliteStore
