@@ -69,6 +69,10 @@ class Links:
         if self._journal:
             self._stored.add((host, queue_id))
 
+    def has_news(self) -> bool:
+        """Tell whether changes() would give anything."""
+        return bool(self._fresh or self._dropped)
+
     def changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Return (what is new, by token; the tokens of what is gone) since the last call."""
         puts = {token_of(host, name): encode_link(host.name, name, host.named[name]) for host, name in self._fresh}

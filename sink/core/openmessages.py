@@ -82,6 +82,10 @@ class OpenMessages:
         tokens = list(islice(self._all, number))
         return [message for token in tokens if (message := self.find(token)) is not None]
 
+    def has_news(self) -> bool:
+        """Tell whether changes() would give anything."""
+        return bool(self._changed or self._dropped)
+
     def changes(self) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Return (states of what changed, by token; the tokens of what is gone) since the last call."""
         puts = {token: encode_message(message) for token, message in self._changed.items()}

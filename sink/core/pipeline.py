@@ -322,6 +322,11 @@ class Pipeline:
         """Return the number of rows that left since the last batch."""
         return len(self._correlator.rows) + len(self._rejects)
 
+    def has_news(self) -> bool:
+        """Tell whether batch() would give anything but a log clock: of most lines a daemon takes one by one nothing."""
+        correlator = self._correlator
+        return bool(correlator.rows or self._rejects or correlator.messages.has_news() or correlator.links.has_news())
+
     def open_messages(self) -> int:
         """Return the number of open messages."""
         return len(self._correlator.messages)

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import tzinfo
-from pathlib import Path
 
 from sink.config import Config
 from sink.core.batch import Batch
@@ -51,7 +50,8 @@ class Live:
             self._store.close()
             raise
         self._store_path = config.store
-        self._store_file = _file(config.store)
+        self._store_name = str(config.store)
+        self._store_file = _file(self._store_name)
         # Looking for cycles after every few allocations costs a tenth of the time, and nothing here makes them.
         gc.collect()
         gc.freeze()
@@ -74,11 +74,12 @@ class Live:
 
         Whatever failed is tried again by the next call.
         """
-        self._pending.extend(self._pipeline.batch())
+        if self._pipeline.has_news():
+            self._pending.extend(self._pipeline.batch())
         pending = self._pending
         if not self._has_effect():
             return True
-        if _file(self._store_path) != self._store_file:
+        if _file(self._store_name) != self._store_file:
             # A commit would go to a file without a name.
             raise Fault(CONFIG, f"{self._store_path} was removed or replaced; start again")
         try:
@@ -135,10 +136,10 @@ class Live:
         self._store.close()
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def _file(name: str) -> tuple[int, int] | None:
     """Return what tells a file from another one of the same name."""
     try:
-        found = path.stat()
+        found = os.stat(name)
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
