@@ -214,7 +214,7 @@ def syslog_ng(root: Path, programs: Path) -> Path:
     folder = root / "etc/syslog-ng"
     (folder / "conf.d").mkdir(parents=True)
     (folder / "syslog-ng.conf").write_text(text)
-    scl = (top / "etc/syslog-ng/scl.conf").read_text()
+    scl = next(top.rglob("scl.conf")).read_text()  # in etc on Debian 12, among the libraries on 13
     library = next(top.rglob("scl/getvirtconsole")).parent
     assert "'scl/*/*.conf'" in scl
     (folder / "scl.conf").write_text(f'@define scl-root "{library}"\n' + scl.replace("'scl/", f"'{library}/"))
@@ -355,6 +355,8 @@ def test_postfix_reaches_the_daemon_past_journald_also_from_its_chroot() -> None
     pairs = re.findall(r"^BindPaths=(\S+)$", active, re.M)
     assert len(pairs) == 2
     assert all(pair.startswith(f"{journal.SOCKET.parent}:") for pair in pairs)
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
     done = subprocess.run(["unshare", "--mount", sys.executable, "-c", BOUND, *pairs],
                           capture_output=True, text=True, timeout=PATIENCE, check=False)  # fmt: skip
     assert done.stdout == "/run/systemd/journal/dev-log /dev/log\n" * 2, done.stderr
