@@ -1,7 +1,9 @@
 """The command line: which command, and what its end means.
 
 stdout is data, stderr is words, the exit status is of sysexits. A Fault ends a command with one line. What
-nobody foresaw ends it with the class and the place of the error, never its values: they may be raw text.
+nobody foresaw ends it with the class and the place of the error, never its values (sink.hooks). Root becomes the owner
+of the installation before a command opens keyring or store (sink.privileges), and after it has loaded what it needs:
+_as_owner() does so, where a command does not do it itself since it opens files before.
 """
 
 import argparse
@@ -10,17 +12,14 @@ import io
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
-from sink import __version__, config
+from sink import __version__, config, hardening, hooks, privileges
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
 
-SOFTWARE = 70  # sysexits EX_SOFTWARE: a bug of ours
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the world's, not ours
 
 Command = Callable[[Config, argparse.Namespace], int]
@@ -47,6 +46,12 @@ def _without_values(message: str) -> str:
     return found[0] if found else "an argument is not known here, or is too much"
 
 
+def _as_owner(settings: Config) -> Config:
+    privileges.become_owner(settings)
+    hardening.lock()  # what it can't have is told by those that run on
+    return settings
+
+
 def _import(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import importer
 
@@ -57,13 +62,13 @@ def _import(settings: Config, given: argparse.Namespace) -> int:
 def _keys(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import keycommands
 
-    return keycommands.init(settings) if given.action == "init" else keycommands.show(settings)
+    return keycommands.init(settings) if given.action == "init" else keycommands.show(_as_owner(settings))
 
 
 def _pseudonym(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import pseudonyms
 
-    return pseudonyms.run(settings)
+    return pseudonyms.run(_as_owner(settings))
 
 
 def _explain(settings: Config, given: argparse.Namespace) -> int:
@@ -76,6 +81,7 @@ def _db(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import database
 
     commands = {"init": database.init, "status": database.status, "index": database.index}
+    settings = _as_owner(settings)
     if given.action == "reset":
         return database.reset(settings, sure=given.yes)
     return commands[given.action](settings)
@@ -103,7 +109,7 @@ def _omprog(settings: Config, given: argparse.Namespace) -> int:
 def _status(settings: Config, given: argparse.Namespace) -> int:
     from sink.service import status
 
-    return status.run(settings, as_json=given.json)
+    return status.run(_as_owner(settings), as_json=given.json)
 
 
 def _enable(settings: Config, given: argparse.Namespace) -> int:
@@ -199,8 +205,8 @@ def _config_option(parser: argparse.ArgumentParser, default: str | None = None) 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
-    sys.excepthook = _crash
-    os.umask(0o077)
+    hardening.harden()
+    hooks.install()
     _standard_files()
     try:
         given = parser().parse_args(arguments)
@@ -252,11 +258,3 @@ def _standard_files() -> None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another charset is no bug
-
-
-def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the class and the places of an error, no values (they may be raw text)."""
-    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(trace)]
-    print(f"postsink: a bug: {kind.__name__} at {' > '.join(places)}; please report this line", file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(SOFTWARE)

@@ -7,7 +7,7 @@ Fault with its line number (`sink.yamlfile`); relative paths start at the folder
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -132,8 +132,10 @@ def load(path: Path | None = None) -> Config:
     node = compose(path, text)
     if node is None or Value(path, "", node).is_null():
         return Config()
-    found = Value(path, "the file", node).fields(_READERS)
-    return Config(**{key: value for key, value in found.items() if value is not None})
+    fields = Value(path, "the file", node).fields(_READERS)
+    tokens = fields.pop("header_tokens", None)
+    found = Config(**{key: value for key, value in fields.items() if value is not None})
+    return found if tokens is None else replace(found, header_tokens=_tokens(tokens, found))
 
 
 def _path(value: Value) -> Path:
@@ -256,13 +258,13 @@ def _timezone(value: Value) -> str | None:
     return name
 
 
-def _tokens(value: Value) -> tuple[bytes, ...]:
-    if value.is_null():
-        return ()
-    path = _path(value)
+def _tokens(path: Path, config: Config) -> tuple[bytes, ...]:
+    # Root reads it for the owner of the installation, too, whom it is about to become (sink.privileges).
+    folder = rootonly.folder_of(config.store, config.keyring)
+    owner = folder.st_uid if folder is not None and os.geteuid() == 0 else 0
     missing = "make it (a token of 16 letters and digits a line) or take header_tokens out of the config"
     tokens = []
-    for number, line in enumerate(rootonly.read(path, _MOST_TOKEN_BYTES, missing=missing).split(b"\n"), 1):
+    for number, line in enumerate(rootonly.read(path, _MOST_TOKEN_BYTES, missing=missing, owner=owner).split(b"\n"), 1):
         token = line.partition(b"#")[0].strip()
         if not token:
             continue
@@ -345,7 +347,7 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "local_domains": _local_domains,
     "trusted_networks": lambda value: tuple(_network(item) for item in value.items(_MOST_ENTRIES)),
     "internal_relays": lambda value: tuple(_relay(item) for item in value.items(_MOST_ENTRIES)),
-    "header_tokens": _tokens,
+    "header_tokens": lambda value: None if value.is_null() else _path(value),
     "timezone": _timezone,
     "queue_id": lambda value: value.word(("hashed", "plain")),
     "rejects": _categories,

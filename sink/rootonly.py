@@ -8,6 +8,8 @@ import errno
 import os
 import shlex
 import stat
+from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,29 +17,54 @@ from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, Fault
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+_held: dict[Path, int] = {}  # descriptors of files that root opened before it became another user
 
 
-def read(path: Path, limit: int, *, missing: str, bits: int = _OTHERS, any_owner: bool = False) -> bytes:
+def read(
+    path: Path, limit: int, *, missing: str, bits: int = _OTHERS, any_owner: bool = False, owner: int = 0
+) -> bytes:
     """Gives the bytes of a regular file, at most `limit` of them.
 
     `missing` says what to do when the file is not there; `bits` are the permission bits that must be
-    clear; `any_owner` suits a file that proves itself by its seal. Faults: 66 missing, 77 no permission,
-    78 for everything that the operator must set right.
+    clear; `owner` is one more user it may belong to; `any_owner` suits a file that proves itself by its seal.
+    Faults: 66 missing, 77 no permission, 78 for everything that the operator must set right.
     """
+    owners = None if any_owner else {0, os.geteuid(), owner}
     try:
-        _check_link(path, any_owner)
-        # The name without its links, and none followed now: a link made since the look is an error.
-        # O_NONBLOCK: a FIFO of that name must not hang the command.
-        extra = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-        name = os.path.realpath(path)
-        with open(name, "rb", opener=lambda name, flags: os.open(name, flags | extra)) as file:
-            _check_file(path, os.fstat(file.fileno()), bits, any_owner)
+        held = _held.get(path)
+        with open(_open(path, owners), "rb") if held is None else open(held, "rb", closefd=False) as file:
+            _check_file(path, os.fstat(file.fileno()), bits, owners)
+            file.seek(0)
             data = file.read(limit + 1)
     except OSError as error:
         raise _refused(path, error.errno, missing) from None
     if len(data) > limit:
         raise Fault(CONFIG, f"{path} is larger than {limit} bytes; check that it is the right file")
     return data
+
+
+def hold(path: Path) -> None:
+    """Open a file for every read() to come: root is about to become a user who may not.
+
+    What can't be opened is left to read(), which says why. A file that takes its place later is not seen.
+    """
+    with suppress(OSError, Fault):
+        _held[path] = _open(path, {0})
+
+
+def folder_of(*paths: Path) -> os.stat_result | None:
+    """Gives the status of the first folder that is there, of those of some files."""
+    for path in paths:
+        with suppress(OSError):
+            return os.stat(path.parent)
+    return None
+
+
+def _open(path: Path, owners: Set[int] | None) -> int:
+    _check_link(path, owners)
+    # The name without its links, and none followed now: a link made since the look is an error.
+    # O_NONBLOCK: a FIFO of that name must not hang the command.
+    return os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def _refused(path: Path, number: int | None, missing: str) -> Fault:
@@ -48,13 +75,12 @@ def _refused(path: Path, number: int | None, missing: str) -> Fault:
     return Fault(CONFIG, f"{path} can't be read ({os.strerror(number or 0)}); check its path and its disk")
 
 
-def _check_link(path: Path, any_owner: bool) -> None:
+def _check_link(path: Path, owners: Set[int] | None) -> None:
     """Refuses a symbolic link that somebody else can turn elsewhere, by its owner or its target's folder."""
     link = os.lstat(path)
     if not stat.S_ISLNK(link.st_mode):
         return
-    if not any_owner:
-        _check_owner(path, link)
+    _check_owner(path, link, owners)
     folder = os.path.dirname(os.path.realpath(path))
     mode = os.stat(folder).st_mode
     if mode & _WRITABLE and not mode & stat.S_ISVTX:
@@ -62,18 +88,17 @@ def _check_link(path: Path, any_owner: bool) -> None:
         raise Fault(CONFIG, f"{path} links into a folder that others can write; {remedy}")
 
 
-def _check_file(path: Path, status: os.stat_result, bits: int, any_owner: bool) -> None:
+def _check_file(path: Path, status: os.stat_result, bits: int, owners: Set[int] | None) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Fault(CONFIG, f"{path} is not a regular file; give the path of one")
-    if not any_owner:
-        _check_owner(path, status)
+    _check_owner(path, status, owners)
     if status.st_mode & bits:
         remedy = f"type: chmod go= {shlex.quote(os.path.realpath(path))}"
         raise Fault(CONFIG, f"{path} is open to group or others; {remedy}")
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in (0, os.geteuid()):
+def _check_owner(path: Path, status: os.stat_result, owners: Set[int] | None) -> None:
+    if owners is not None and status.st_uid not in owners:
         raise Fault(CONFIG, f"{path} belongs to another user; type: chown -h root {shlex.quote(str(path))}")
 
 

@@ -81,12 +81,16 @@ def save(keyring: Keyring, path: Path, secret: Secret) -> None:
     _write(keyring, path, secret, os.replace)
 
 
-def initialise(path: Path, seals: Sequence[Seal]) -> Keyring:
-    """Makes the first keyring, its folder and its file seal where these are missing; never overwrites."""
+def initialise(path: Path, seals: Sequence[Seal], become: Callable[[], None] = lambda: None) -> Keyring:
+    """Makes the first keyring, its folder and its file seal where these are missing; never overwrites.
+
+    become() makes root the owner of the keyring, once the seal is made.
+    """
     if os.path.lexists(path):
         raise Fault(CANTCREATE, f"{path} exists already; to make a new one, move it away and keep it safe")
-    rootonly.make_folder(path, 0o700)
     _, secret = open_secret(seals, new=True)
+    become()
+    rootonly.make_folder(path, 0o700)
     keyring = Keyring.create()
     # A link, unlike a rename, fails where another `keys init` was faster.
     _write(keyring, path, secret, os.link)

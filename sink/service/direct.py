@@ -2,6 +2,7 @@
 
 import time
 
+from sink import hardening, privileges
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import open_keyring
@@ -18,6 +19,11 @@ def run(config: Config) -> int:
     to_syslog()  # rsyslogd gives its children no stderr
     seldom, ticked = Seldom(), time.monotonic()
     try:
+        # Debian 13's rsyslog.service takes the right from root to become anyone else.
+        privileges.become_owner(config, "use the daemon and the relay: postsink enable rsyslog")
+        missing = hardening.lock()
+        if missing:
+            say(missing)
         live = _opened(config)
         try:
             omprog.ok()

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from sink import hardening
 from sink.config import Config
 from sink.fault import CONFIG, OK, Fault
 from sink.service import omprog
@@ -105,6 +106,7 @@ def run(config: Config) -> int:
     if not streams:
         raise Fault(CONFIG, "listen: names no stream socket; add {stream: /run/postsink/stream}")
     omprog.stay()
+    hardening.lock()  # what it can't have, the daemon tells
     relay = Relay(streams[0])
     try:
         relay.connect()

@@ -10,6 +10,7 @@ import daemon
 from daemon.pidfile import TimeoutPIDLockFile
 from lockfile import LockFailed, LockTimeout
 
+from sink import hardening, privileges
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
 from sink.installation import open_keyring
@@ -29,6 +30,8 @@ def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: P
         raise Fault(USAGE, "--pid-file is for --daemonize; leave it out")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
     config = load()
+    privileges.become_owner(config)
+    hardening.lock()
     keys = open_keyring(config)  # a passphrase is asked for while there is a terminal
     if not daemonize:
         return _serve(config, keys, load, lambda: None, stdin=stdin)
@@ -58,6 +61,9 @@ def _started(waiting: int, ready: int) -> int:
 def _serve(
     config: Config, keys: Keyring, load: Callable[[], Config], tell: Callable[[], object], *, stdin: bool
 ) -> int:
+    missing = hardening.lock()  # again: a fork has undone it
+    if missing:
+        say(missing)
     live = Live(config, keys)
     try:
         served = Daemon(config, live, load, stdin=stdin)

@@ -5,6 +5,8 @@ import syslog
 from collections import Counter
 from contextlib import suppress
 
+from sink import hooks
+
 MINUTE = 60.0  # seconds
 MOST_A_MINUTE = 20
 
@@ -17,6 +19,7 @@ def to_syslog() -> None:
     """Speak to syslog from now on."""
     syslog.openlog("postsink", syslog.LOG_PID, syslog.LOG_DAEMON)
     _Voice.is_syslog = True
+    hooks.speak_by(say)
 
 
 def say(words: str) -> None:

@@ -4,6 +4,7 @@ Needs no keyring and writes nothing: pseudonyms are shown as P(what they stand f
 given, addresses and all; it is for the admin's own eyes, and its output makes a golden story.
 """
 
+from sink import hardening
 from sink.config import Config
 from sink.core.batch import Batch
 from sink.core.epochs import Epoch
@@ -21,6 +22,7 @@ KEY = b"a key for eyes only: nothing made with it is kept"
 def run(config: Config, name: str, year: int | None) -> int:
     """Explain a file's lines."""
     archive = Archive(name)
+    hardening.lock()
     choices = rules(config, config.timezone or machine_zone())
     names: dict[str, str] = {}
 

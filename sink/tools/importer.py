@@ -15,6 +15,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from sink import hardening, privileges
 from sink.config import Config
 from sink.core.batch import Batch
 from sink.core.pipeline import Pipeline
@@ -90,9 +91,13 @@ def run(config: Config, options: Options) -> int:
     gc.disable()
     if list(options.files).count(STDIN) > 1:
         raise Fault(USAGE, "standard input is named twice; name it once")
-    keys = open_keyring(config)
     allow_many_files()
-    archives = [Archive(name) for name in options.files or (STDIN,)]
+    archives = [Archive(name) for name in options.files or (STDIN,)]  # before: logs are root's
+    privileges.become_owner(config)
+    missing = hardening.lock()
+    if missing:
+        print(f"postsink: {missing}", file=sys.stderr)
+    keys = open_keyring(config)
     store, rules = open_store(config, keys)
     with store, ExitStack() as opened:
         for archive in archives:

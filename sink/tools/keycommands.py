@@ -1,5 +1,6 @@
 """`postsink keys`: make and list the keys."""
 
+from sink import hardening, privileges
 from sink.config import Config
 from sink.fault import OK
 from sink.installation import open_keyring
@@ -9,7 +10,8 @@ from sink.keys.epochs import COLUMNS, describe
 
 def init(config: Config) -> int:
     """Make the keyring, and the seal file where that is missing."""
-    made = keyring.initialise(config.keyring, config.seal)
+    hardening.lock()
+    made = keyring.initialise(config.keyring, config.seal, lambda: privileges.become_owner(config))
     print(f"made {config.keyring}, epoch {made.active.number}, check value {made.active.check}")
     seals = ", ".join(map(str, config.seal))
     print(f"keep a copy of it and, apart from it, of its seal ({seals}): without both no pseudonym can be made again")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sink import __version__, cli, fault
+from sink import __version__, cli, fault, hooks
 from sink.core.state import VERSION as V
 from sink.tools import progress
 from sink.tools.interrupt import Interrupt
@@ -33,18 +33,20 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 @pytest.fixture
-def run(program: Program, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Runs a command in this process, first without a store; gives (exit status, stdout, stderr)."""
+def run(program: Program, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in this process, first without a store; gives (exit status, stdout, stderr).
+
+    What hardens a process for good, or speaks in Python's place, is for processes of their own.
+    """
     program.store.unlink(missing_ok=True)
-    hook, mask = sys.excepthook, os.umask(0o022)
+    for name in ("sink.hardening.harden", "sink.hardening.lock", "sink.hooks.install"):
+        monkeypatch.setattr(name, lambda: None)
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         status = cli.main(["--config", str(program.config), *map(str, arguments)])
         return status, *capfd.readouterr()
 
-    yield command
-    sys.excepthook = hook
-    os.umask(mask)
+    return command
 
 
 def raising(error: BaseException) -> Callable[..., int]:
@@ -110,16 +112,11 @@ def test_a_bug_shows_its_place_and_no_value() -> None:
         [sys.executable, "-c", code, os.devnull],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (cli.SOFTWARE, "")
+    assert (done.returncode, done.stdout) == (hooks.SOFTWARE, "")
     assert re.fullmatch(
         r"postsink: a bug: KeyError at <string>:\d+ > cli.py:\d+ > <string>:6; please report this line\n",
         done.stderr,
     )
-
-
-def test_what_is_made_is_the_owners_alone(run: Run) -> None:
-    assert run("keys", "list")[0] == fault.OK
-    assert os.umask(0o077) == 0o077
 
 
 # -- what is typed

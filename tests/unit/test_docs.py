@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sink import cli, config, fault
+from sink import cli, config, fault, hooks
 from sink.core.deliveries import STATUSES
 from sink.stores import schema
 from tests.judges.program import Program
@@ -88,7 +88,7 @@ def test_each_number_of_an_import_is_in_the_manual(tmp_path: Path) -> None:
 
 def test_each_exit_status_is_in_the_manual() -> None:
     numbers = {int(number) for number in re.findall(r"^\| (\d+) \|", section(COMMANDS, "## Exit statuses"), re.M)}
-    assert numbers == {value for value in vars(fault).values() if type(value) is int} | {cli.SOFTWARE}
+    assert numbers == {value for value in vars(fault).values() if type(value) is int} | {hooks.SOFTWARE}
 
 
 def test_each_config_key_is_in_the_manual() -> None:

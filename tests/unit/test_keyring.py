@@ -266,6 +266,7 @@ def test_init_never_overwrites_what_another_init_made_meanwhile(
     path: Path, lock: FileSeal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(seals: list[seal.Seal], *, new: bool) -> tuple[seal.Seal, Secret]:
+        path.parent.mkdir()
         path.write_text("the other's")
         return open_secret(seals, new=new)
 
