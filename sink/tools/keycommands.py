@@ -10,8 +10,12 @@ from sink.keys.epochs import COLUMNS, describe
 
 def init(config: Config) -> int:
     """Make the keyring, and the seal file where that is missing."""
-    hardening.lock()
-    made = keyring.initialise(config.keyring, config.seal, lambda: privileges.become_owner(config))
+
+    def become_owner() -> None:
+        privileges.become_owner(config)
+        hardening.lock()
+
+    made = keyring.initialise(config.keyring, config.seal, become_owner)
     print(f"made {config.keyring}, epoch {made.active.number}, check value {made.active.check}")
     seals = ", ".join(map(str, config.seal))
     print(f"keep a copy of it and, apart from it, of its seal ({seals}): without both no pseudonym can be made again")
