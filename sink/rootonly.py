@@ -18,6 +18,7 @@ from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, Fault
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _held: dict[Path, int] = {}  # descriptors of files that root opened before it became another user
+_MISSING = -1  # in place of a descriptor
 
 
 def read(
@@ -32,6 +33,8 @@ def read(
     owners = None if any_owner else {0, os.geteuid(), owner}
     try:
         held = _held.get(path)
+        if held == _MISSING:
+            raise FileNotFoundError(errno.ENOENT, "")
         with open(_open(path, owners), "rb") if held is None else open(held, "rb", closefd=False) as file:
             _check_file(path, os.fstat(file.fileno()), bits, owners)
             file.seek(0)
@@ -46,10 +49,18 @@ def read(
 def hold(path: Path) -> None:
     """Open a file for every read() to come: root is about to become a user who may not.
 
-    What can't be opened is left to read(), which says why. A file that takes its place later is not seen.
+    A file that takes its place later is not seen. What is not root's is left to read().
     """
     with suppress(OSError, Fault):
-        _held[path] = _open(path, {0})
+        try:
+            _held[path] = _open(path, {0})
+        except FileNotFoundError:
+            _held[path] = _MISSING
+
+
+def held() -> list[int]:
+    """Gives the descriptors that must stay open."""
+    return [file for file in _held.values() if file != _MISSING]
 
 
 def folder_of(*paths: Path) -> os.stat_result | None:
