@@ -1,0 +1,84 @@
+"""An installation as the package lays it out: config and seal are root's, store and keyring a service user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.asking import PATIENCE, Answer, environment
+from tests.judges.program import Program
+
+NOBODY = 65534  # has an account
+STRANGER = 61_234  # has none
+# Runs a command and tells who it was when it ended.
+TELLING = """\
+import json, os, sys
+from pathlib import Path
+from sink import cli
+status = cli.main(sys.argv[1:])
+known = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+try:
+    os.setresuid(0, 0, 0)
+except PermissionError:
+    pass
+who = {"users": os.getresuid(), "groups": os.getresgid(), "others": os.getgroups(), "mask": os.umask(0),
+       "rights": int(known["CapPrm"], 16) | int(known["CapEff"], 16), "home": os.environ.get("HOME")}
+print(json.dumps(who), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@dataclass
+class Who:
+    """Whom a process was at its end, after it tried to be root again."""
+
+    users: list[int]
+    groups: list[int]
+    others: list[int]
+    mask: int
+    rights: int
+    home: str
+
+    @property
+    def is_root(self) -> bool:
+        return self.users == [0, 0, 0]
+
+    def is_only(self, user: int) -> bool:
+        """Whether nothing is left of root."""
+        left = {*self.users, *self.groups, *self.others, self.rights}
+        return self.users == [user] * 3 and left <= {user, 0} and self.rights == 0 and 0 not in self.groups
+
+
+def owned(folder: Path, user: int, **config: object) -> Program:
+    """An installation in a folder that everybody may enter: etc is root's, lib the user's."""
+    lib = folder / "lib"
+    lib.mkdir()
+    os.chown(lib, user, user)
+    lib.chmod(0o750)
+    settings = {
+        "store": str(lib / "s.sqlite"), "keyring": str(lib / "keyring"), "timezone": "UTC",
+        "listen": [{"stream": str(lib / "stream")}], **config,
+    }  # fmt: skip
+    program = Program(folder / "etc", **settings)
+    program.store = lib / "s.sqlite"
+    program.folder.chmod(0o755)
+    program.config.chmod(0o644)
+    return program
+
+
+def ask_who(program: Program, *arguments: str | Path, stdin: bytes = b"", **more: str) -> tuple[Answer, Who]:
+    """Run a command; tell what it said, and whom it was at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", TELLING, "--config", str(program.config), *map(str, arguments)],
+        input=stdin, capture_output=True, check=False, cwd=program.folder, env={**environment(), **more},
+        timeout=PATIENCE,
+    )  # fmt: skip
+    *words, last = done.stderr.decode().splitlines()
+    assert last.startswith("{"), done.stderr
+    answer = Answer(done.returncode, done.stdout.decode(), "".join(f"{word}\n" for word in words))
+    assert "Traceback" not in answer.err and "a bug" not in answer.err, answer.err
+    return answer, Who(**json.loads(last))
