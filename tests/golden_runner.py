@@ -257,7 +257,7 @@ def interleaved(story: Story, other: Story, dice: random.Random) -> list[str]:
     return [row for row in player.end() if " host=stranger " not in row]
 
 
-def shifted(story: Story, second: int) -> Iterator[bytes]:
+def shifted(story: Story, second: int, host: bytes = b"stranger") -> Iterator[bytes]:
     """Give a story's lines another host's name, and times that begin in a given second."""
     reader = Reader(story.rules.timezone, story.year)
     start: int | None = None
@@ -266,7 +266,7 @@ def shifted(story: Story, second: int) -> Iterator[bytes]:
         if record is None or header is None:
             continue
         start = record[0] if start is None else start
-        rest = b"stranger " + header["rest"].split(b" ", 1)[1]
+        rest = host + b" " + header["rest"].split(b" ", 1)[1]
         yield stamp_iso(record[0] - start + second, 0) + b" " + rest
 
 

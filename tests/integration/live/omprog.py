@@ -23,12 +23,14 @@ IGNORING = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 class Child:
     """One child, before its first reply."""
 
-    def __init__(self, program: Program, *options: str, place: str = "", number: int = 1) -> None:
+    def __init__(
+        self, program: Program, *options: str, place: str = "", number: int = 1, prefix: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         words = failing(program, place, number) if place else command(program)
         self.dots = 0
         self.replies = 0
         self.process = subprocess.Popen(
-            [*IGNORING, *words, "omprog", *options], env=environment(), cwd="/", bufsize=0,
+            [*IGNORING, *prefix, *words, "omprog", *options], env=environment(), cwd="/", bufsize=0,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

@@ -1,0 +1,90 @@
+"""The table of drives: one line for each command, more for the daemon and for each failure.
+
+A new command or option without a line here fails a test. A line is the command as it is typed; {log} and its like are
+files of Ground.logs. `allowed` names what may go out by intent, such as what `explain` shows on its stdout.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sink.fault import CONFIG, OK, UNAVAILABLE
+from tests.leak.canaries import STEM
+from tests.leak.ground import Drive
+from tests.leak.watch import Allowance, from_zstd, to_standard_output
+
+ADDRESSES = f"{STEM}alice@{STEM}.example.net\n<{STEM}bob>\n\nnot {STEM} one\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One drive: what is done, and what it covers of the command line."""
+
+    name: str
+    play: Callable[[Drive], object]
+    covers: tuple[str, ...] = ()
+    allowed: tuple[Allowance, ...] = ()
+    keys: bool = True
+    store: bool = False  # begins with one that holds rows
+
+
+def command(
+    line: str, *, status: int | tuple[int, ...] = OK, stdin: str = "", keys: bool = True, store: bool = False,
+    daemon: bool = False, allowed: tuple[Allowance, ...] = (),
+) -> Case:  # fmt: skip
+    """A command that is run to its end: with text on stdin, or a log where stdin is its name in braces."""
+
+    def play(drive: Drive) -> None:
+        if daemon:
+            drive.serve()
+        given: dict[str, object] = {"input": stdin.encode()}
+        if stdin.startswith("{"):
+            given = {"stdin": drive.stack.enter_context(drive.log(stdin.strip("{}")).open("rb"))}
+        logs = {name: str(path) for name, path in drive.ground.logs.items()}
+        said = drive.run(*shlex.split(line.format(**logs)), status=status, **given)
+        # The canaries were there: it read them, or kept what comes of them.
+        assert not line.startswith("explain") or STEM in said
+        assert not line.startswith("import") or drive.rows() > 5
+
+    name = line.replace("{", "").replace("}", "") + (" < " + stdin.strip("{}") if stdin.startswith("{") else "")
+    words = tuple(word for word in shlex.split(line) if not word.startswith("{"))
+    return Case(name, play, (" ".join(words),), allowed, keys, store)
+
+
+TRIED = (OK, UNAVAILABLE, CONFIG)  # of what depends on the programs of this machine
+
+COMMANDS = (
+    command("import {log}"),
+    command("import {fields}"),
+    command("import {gz} {fields}"),
+    command("import {bz2}"),
+    command("import {xz}"),
+    command("import {zst}", allowed=(from_zstd,)),
+    command("import --json --stream daily {log}"),
+    command("import --json --stream daily {log} {live}", store=True),
+    command("import --year 2026", stdin="{log}"),
+    command("import -", stdin="{gz}"),
+    command("explain {log}", allowed=(to_standard_output,)),
+    command("explain --year 2026", stdin="{log}", allowed=(to_standard_output,)),
+    command("keys init", keys=False),
+    command("keys list"),
+    command("pseudonym", stdin=ADDRESSES),
+    command("db init"),
+    command("db status", store=True),
+    command("db index", store=True),
+    command("db reset --yes", store=True),
+    command("status", daemon=True),
+    command("status --json", daemon=True),
+    command("enable rsyslog --dry-run", status=TRIED),
+    command("enable syslog-ng --dry-run", status=TRIED),
+    command("enable journald --dry-run", status=TRIED),
+    command("enable postfix --subject none --dry-run", status=TRIED),
+    command("disable rsyslog --dry-run", status=TRIED),
+    command("disable syslog-ng --dry-run", status=TRIED),
+    command("disable journald --dry-run", status=TRIED),
+    command("disable postfix --dry-run", status=TRIED),
+    command("disable all --dry-run", status=TRIED),
+    command("--help"),
+)

@@ -1,0 +1,156 @@
+"""Where drives take place: keys, logs in every form, a store that holds rows; made once, and outside of any trace."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sink import config
+from sink.installation import open_keyring
+from tests.integration.live.omprog import Child
+from tests.integration.live.service import Service, failing
+from tests.judges.program import Program
+from tests.leak import planted
+from tests.leak.canaries import WORDS, Searcher
+from tests.leak.watch import Allowance, Watch
+
+_VALUE = re.compile(rb"[=<\[ ]([^<>\[\]=, ]*@[^<>\[\]=, ]+|[\w-]+\.[\w.-]+)")
+
+
+def lines_of(data: tuple[bytes, ...]) -> bytes:
+    return b"".join(line + b"\n" for line in data)
+
+
+class Ground:
+    """A folder under /var/tmp, since the path of a socket must be short; it goes with the session."""
+
+    def __init__(self) -> None:
+        self.top = Path(tempfile.mkdtemp(prefix="postsink-leak-", dir="/var/tmp"))
+        self.top.chmod(0o755)
+        self._tokens = self.top / "header-tokens"
+        self._tokens.write_text(planted.TOKEN + "\n")
+        self._tokens.chmod(0o600)
+        self.first = Program(
+            self.top / "first", timezone="UTC", local_domains=[planted.LOCAL], header_tokens=str(self._tokens),
+            trusted_networks=["192.0.2.0/28"], internal_relays=["198.51.100.9"],
+            listen=[{"stream": "stream"}, {"datagram": "datagram"}],
+        ).make_keys()  # fmt: skip
+        self._number = 0
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """Looks for all canaries, their digests, the header token, and what the keyring keeps."""
+        values = {value.lower() for line in (*planted.current(), *planted.fields()) for value in _VALUE.findall(line)}
+        parts = {part for value in values for part in (value, *value.split(b"@"))}
+        ring = open_keyring(config.load(self.first.config))
+        seal = (self.first.folder / "seal.key").read_bytes().strip()
+        secrets = [seal, bytes.fromhex(seal.decode()), ring.correlation]
+        secrets += [epoch.secret for epoch in ring.epochs if epoch.secret]
+        return Searcher((*WORDS, planted.TOKEN.encode()), parts, secrets)
+
+    @cached_property
+    def logs(self) -> dict[str, Path]:
+        """The log of all kinds, plain, packed and damaged; and the one with a word in each field."""
+        data = lines_of(planted.archived()) + lines_of(planted.fields())
+        cut = gzip.compress(data)
+        content = {
+            "log": data, "gz": cut, "bz2": bz2.compress(data), "xz": lzma.compress(data),
+            "cut": cut[: len(cut) // 2], "fields": lines_of(planted.fields()), "live": lines_of(planted.current()),
+        }  # fmt: skip
+        made = {name: self.top / f"mail.{name}" for name in (*content, "zst")}
+        for name, text in content.items():
+            made[name].write_bytes(text)
+        subprocess.run(["zstd", "-qf", made["log"], "-o", made["zst"]], check=True)
+        packed = bytearray(made["zst"].read_bytes())
+        packed[len(packed) // 2 :: 7] = b"\xa5" * len(packed[len(packed) // 2 :: 7])
+        made["damaged"] = self.top / "mail.damaged.zst"
+        made["damaged"].write_bytes(packed)
+        return made
+
+    @cached_property
+    def filled(self) -> Program:
+        """An installation whose store holds rows, refusals and open messages."""
+        made = self.first.sibling(self.top / "filled")
+        made.run("import", "--stream", "daily", str(self.logs["log"]))
+        return made
+
+    @contextmanager
+    def drive(self, *allowed: Allowance, keys: bool = True, store: bool = False) -> Iterator[Drive]:
+        """Give a drive in a folder of its own."""
+        self._number += 1
+        folder = self.top / str(self._number)
+        watch = Watch(folder, self.searcher, *allowed)
+        home = watch.root / "p"
+        if store:
+            shutil.copytree(self.filled.folder, home)
+        program = self.first.sibling(home)
+        if not keys:
+            (home / "keyring").unlink()
+            (home / "seal.key").unlink()
+        program.store = home / "s.sqlite"
+        watch.known |= {program.config, home / "seal.key"}
+        with ExitStack() as stack:
+            yield Drive(self, watch, program, stack)
+
+    def close(self) -> None:
+        shutil.rmtree(self.top)
+
+
+@dataclass
+class Drive:
+    """One case under way: an installation, and how its commands are run."""
+
+    ground: Ground
+    watch: Watch
+    program: Program
+    stack: ExitStack
+
+    def words(self, *arguments: str | Path, place: str = "", number: int = 1) -> list[str]:
+        """The command line; with a place, one that kills itself there."""
+        if place:
+            return [*failing(self.program, place, number), *map(str, arguments)]
+        return [sys.executable, "-m", "sink", "--config", str(self.program.config), *map(str, arguments)]
+
+    def run(
+        self, *arguments: str | Path, status: int | tuple[int, ...] = 0, before: tuple[str, ...] = (), place: str = "",
+        number: int = 1, **given: Any,
+    ) -> str:  # fmt: skip
+        """Run a command to its end, which must be as it should; return what it said."""
+        done = self.watch.run(*before, *self.words(*arguments, place=place, number=number), **given)
+        said = (done.stderr or b"").decode()
+        wanted = (status,) if isinstance(status, int) else status
+        assert done.returncode in wanted, f"{arguments}: {done.returncode}, not {status}: {said}"
+        assert "Traceback" not in said
+        return said + (done.stdout or b"").decode("utf-8", "replace")
+
+    def serve(self, *arguments: str, **given: Any) -> Service:
+        """Start the daemon; it is killed with the drive where the drive does not end it."""
+        given["prefix"] = (*given.pop("before", ()), *self.watch.trace.prefix)
+        given["variables"] = {**self.watch.environment, **given.pop("variables", {})}
+        return self.stack.enter_context(Service(self.program, *arguments, **given))
+
+    def child(self, *options: str, **given: Any) -> Child:
+        """Start rsyslogd's child."""
+        child = Child(self.program, *options, prefix=self.watch.trace.prefix, **given)
+        return self.stack.enter_context(child)
+
+    def log(self, name: str) -> Path:
+        return self.ground.logs[name]
+
+    def rows(self) -> int:
+        """How many deliveries and refusals the store holds."""
+        (deliveries,) = self.program.query("SELECT count(*) FROM delivery")[0]
+        (rejects,) = self.program.query("SELECT count(*) FROM reject")[0]
+        return int(deliveries) + int(rejects)

@@ -1,0 +1,23 @@
+"""Nothing raw comes out: of no command, no daemon, no failure, whatever the system calls, files and names are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.leak.cases import COMMANDS, Case
+from tests.leak.ground import Ground
+from tests.leak.live import LIVE
+
+CASES = (*COMMANDS, *LIVE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_raw_comes_out(case: Case, ground: Ground, record_property: Callable[[str, object], None]) -> None:
+    with ground.drive(*case.allowed, keys=case.keys, store=case.store) as drive:
+        case.play(drive)
+        drive.stack.close()
+        found = drive.watch.verdict()
+    record_property("searched", found)
+    assert found.leaks == []
