@@ -31,6 +31,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}  # Postfi
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s apart by default
 _MOST_PATIENCE: Final = 366 * _DAY
+_MOST_KEEP: Final = 36_500 * _DAY
 # RFC 1035 lengths; with the underscore, which DNS has and host names have not.
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
 _DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
@@ -118,6 +119,8 @@ class Config:
     patience: int = 6 * _DAY  # Postfix's maximal_queue_lifetime and one day more (DESIGN law 4)
     listen: tuple[Listen, ...] = (Listen("stream", Path("/run/postsink/stream")),)
     when_full: Literal["drop", "block"] = "drop"
+    rotate: Literal["never", "weekly", "monthly", "quarterly", "yearly"] = "never"
+    keep: int | None = None  # seconds that a row is kept; None: for ever
 
 
 def load(path: Path | None = None) -> Config:
@@ -301,11 +304,16 @@ def _patterns(value: Value) -> tuple[tuple[bytes, str], ...]:
     return tuple(pairs)
 
 
-def _patience(value: Value) -> int:
-    duration = _DURATION.fullmatch(value.node.value) if value.is_text() else None
-    seconds = int(duration[1]) * _UNITS[duration[2]] if duration else int(value.digits() or 0)
-    if not _LEAST_PATIENCE <= seconds <= _MOST_PATIENCE:
-        raise value.fault("must be a time from 1h to 366d, like 6d, or a number of seconds")
+def seconds_of(text: str) -> int | None:
+    """Return the seconds that a time like 90d means, None where it is none."""
+    found = _DURATION.fullmatch(text)
+    return int(found[1]) * _UNITS[found[2]] if found else None
+
+
+def _duration(value: Value, least: int, most: int, like: str) -> int:
+    seconds = (seconds_of(value.node.value) if value.is_text() else None) or int(value.digits() or 0)
+    if not least <= seconds <= most:
+        raise value.fault(f"must be a time from {like}, or a number of seconds")
     return seconds
 
 
@@ -354,7 +362,9 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "reject_patterns": _patterns,
     "fold_local_part": Value.truth,
     "cut_detail": Value.truth,
-    "patience": _patience,
+    "patience": lambda value: _duration(value, _LEAST_PATIENCE, _MOST_PATIENCE, "1h to 366d, like 6d"),
     "listen": _listen,
     "when_full": lambda value: value.word(("drop", "block")),
+    "rotate": lambda value: value.word(("never", "weekly", "monthly", "quarterly", "yearly")),
+    "keep": lambda value: None if value.is_null() else _duration(value, _DAY, _MOST_KEEP, "1d to 36500d, like 90d"),
 }

@@ -15,12 +15,50 @@ from sink.core.syslog import Reader
 from sink.fault import CONFIG, Fault
 from sink.keys import keyring
 from sink.keys.epochs import Keyring
+from sink.keys.seal import Secret
 from sink.stores.sqlite import SqliteStore
+
+A_DAY = 86_400
 
 
 def open_keyring(config: Config) -> Keyring:
     """Open the keyring that the config names."""
     return keyring.load(config.keyring, config.seal)
+
+
+def unlock_keyring(config: Config, known: Secret | None = None) -> tuple[Keyring, Secret]:
+    """Open the keyring, with a secret that opened it before or by the config's seals; give what opened it, too."""
+    return keyring.unlock(config.keyring, config.seal, known)
+
+
+def destroy_worn_out(
+    store: SqliteStore, config: Config, before: int, known: tuple[Keyring, Secret] | None = None
+) -> list[int]:
+    """Destroy the retired epochs of which no row can be left, where rows logged before a second are deleted.
+
+    known: the keyring that is held against the store first, and what opened it. Returns their numbers.
+    """
+    if known is not None and not _worn_out(store, config, before, known[0]):
+        return []
+    with keyring.changing(config.keyring):
+        ring, secret = unlock_keyring(config, known and known[1])
+        found = _worn_out(store, config, before, ring)
+        for number in found:
+            ring = ring.without(number)
+        if found:
+            keyring.save(ring, config.keyring, secret)
+    return found
+
+
+def _worn_out(store: SqliteStore, config: Config, before: int, keys: Keyring) -> list[int]:
+    open_messages = store.open_by_epoch()
+    return [
+        epoch.number for epoch in keys.epochs
+        if epoch.state == "retired" and epoch.until is not None
+        # A message keeps the epoch of its first line as long as it is open.
+        and epoch.until + config.patience + A_DAY <= before
+        and not open_messages.get(epoch.number) and not store.has_rows(epoch.number, before)
+    ]  # fmt: skip
 
 
 def open_store(config: Config, keys: Keyring) -> tuple[SqliteStore, Rules]:

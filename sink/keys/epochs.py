@@ -7,13 +7,13 @@ breaks a rule can't be made.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final, Literal, get_args
 
 from sink.core.pseudonym import keyed, subkey
-from sink.fault import CONFIG, Fault
+from sink.fault import CONFIG, TEMPFAIL, USAGE, Fault
 from sink.keys.seal import weakness
 
 State = Literal["coming", "active", "retired", "destroyed"]
@@ -69,6 +69,65 @@ class Keyring:
         """Gives the epoch that holds a second of log time; it may be a destroyed one."""
         return next(epoch for epoch in self.epochs if epoch.until is None or second < epoch.until)
 
+    def as_of(self, now: int) -> "Keyring":
+        """Gives the keyring with the states that a time makes of it: an epoch that was coming is active now."""
+        current = self.at(now)
+        if current.secret is None:
+            raise Fault(CONFIG, f"the clock says a time of epoch {current.number}, which is destroyed; set the clock")
+
+        def state(epoch: Epoch) -> State:
+            if epoch.secret is None:
+                return "destroyed"
+            if epoch is current:
+                return "active"
+            return "retired" if epoch.number < current.number else "coming"
+
+        return replace(self, epochs=tuple(replace(epoch, state=state(epoch)) for epoch in self.epochs))
+
+    def numbered(self, number: int) -> Epoch | None:
+        """Gives an epoch by its number."""
+        return next((epoch for epoch in self.epochs if epoch.number == number), None)
+
+    def rotated(self, boundary: int) -> "Keyring":
+        """Gives the keyring with a new epoch of a new random key, from a UTC second on. Faults: 75 one is coming."""
+        *before, last = self.epochs
+        if last.state == "coming":
+            raise Fault(TEMPFAIL, f"epoch {last.number} begins at {shown(last.since)}; rotate again after that")
+        fresh = Epoch(last.number + 1, boundary, None, "coming", secrets.token_bytes(WIDTH))
+        return replace(self, epochs=(*before, replace(last, until=boundary), fresh))
+
+    def without(self, number: int) -> "Keyring":
+        """Gives the keyring without the key of a retired epoch. Faults: 64 it is not retired."""
+        epoch = self.numbered(number)
+        if epoch is None:
+            raise Fault(USAGE, f"there is no epoch {number}; see: postsink keys list")
+        if epoch.state == "destroyed":
+            raise Fault(USAGE, f"epoch {number} is destroyed already")
+        if epoch.state == "coming":
+            raise Fault(USAGE, f"epoch {number} has not begun; it can be destroyed when it has ended")
+        if epoch.state == "active":
+            raise Fault(USAGE, f"epoch {number} is active; type postsink keys rotate, wait, and destroy it then")
+        gone = replace(epoch, state="destroyed", secret=None)
+        return replace(self, epochs=tuple(gone if one is epoch else one for one in self.epochs))
+
+    def joined(self, other: "Keyring") -> "Keyring":
+        """Gives another keyring of the same fleet, less what is destroyed here. Faults: 78 it is of another fleet."""
+        theirs = {epoch.number: epoch for epoch in other.epochs}
+        for epoch in self.epochs:
+            found = theirs.get(epoch.number)
+            if found is None or (epoch.secret and found.secret and epoch.secret != found.secret):
+                raise Fault(CONFIG, f"it has no epoch {epoch.number} or another key for it; it is of another fleet")
+        if other.correlation != self.correlation:
+            raise Fault(CONFIG, "its key of open messages is another one; it is of another fleet")
+        gone = {epoch.number for epoch in self.epochs if epoch.secret is None}
+        return replace(
+            other,
+            epochs=tuple(
+                replace(epoch, state="destroyed", secret=None) if epoch.number in gone else epoch
+                for epoch in other.epochs
+            ),
+        )
+
 
 def _wrong(keyring: Keyring) -> str | None:
     """Says what breaks the laws of a keyring, or gives None."""
@@ -113,10 +172,11 @@ def _wrong_keys(keyring: Keyring) -> str | None:
 def describe(keyring: Keyring) -> tuple[tuple[str, str, str, str, str], ...]:
     """Gives a row of texts an epoch, under COLUMNS, without any secret."""
     return tuple(
-        (str(epoch.number), epoch.state, _shown(epoch.since), _shown(epoch.until), epoch.check or "-")
+        (str(epoch.number), epoch.state, shown(epoch.since), shown(epoch.until), epoch.check or "-")
         for epoch in keyring.epochs
     )
 
 
-def _shown(second: int | None) -> str:
+def shown(second: int | None) -> str:
+    """Gives a UTC second as people read it."""
     return "-" if second is None else datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

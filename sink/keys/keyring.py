@@ -10,13 +10,15 @@ Rules: whatever the file holds, reading it ends in a Keyring or a Fault, in boun
 is replaced whole or not at all. Python can't promise that a secret leaves no copy in memory.
 """
 
+import fcntl
 import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -35,14 +37,15 @@ from sink.fault import CANTCREATE, CONFIG, TEMPFAIL, Fault
 from sink.keys.epochs import RESTORE, WIDTH, Epoch, Keyring, describe
 from sink.keys.seal import Secret, candidates, none_opens, open_secret
 
-__all__ = ["Epoch", "Keyring", "describe", "initialise", "load", "save", "unlock"]
+__all__ = ["Epoch", "Keyring", "changing", "describe", "initialise", "load", "save", "unlock", "unwrap", "wrap"]
 
 FORMAT: Final = "postsink keyring"
 VERSION: Final = 1
 
+_FRESH: Final = ".keyring."  # what a file is called that is not in its place yet
 _SALT: Final = 32
 _NONCE: Final = 12  # RFC 8439
-_MOST_BYTES: Final = 1 << 20
+MOST_BYTES: Final = 1 << 20
 # RFC 7914's parameters; N as OWASP asks (128 MiB). The bounds on reading stand before anything is proven.
 _SCRYPT: Final = (1 << 17, 8, 1)
 _SCRYPT_N: Final = (1 << 15, 1 << 16, 1 << 17, 1 << 18)
@@ -55,18 +58,23 @@ def load(path: Path, seals: Sequence[Seal]) -> Keyring:
     return unlock(path, seals)[0]
 
 
-def unlock(path: Path, seals: Sequence[Seal]) -> tuple[Keyring, Secret]:
+def unlock(path: Path, seals: Sequence[Seal], known: Secret | None = None) -> tuple[Keyring, Secret]:
     """Reads the keyring and gives the secret that opened it too, with which a changed one is saved.
 
-    The first seal that fits is used. Faults: 66 missing, 77 no permission, 78 the rest.
+    A known secret is tried first: a daemon has no right to read some seals again. Else the first seal that fits is
+    used. The states of the epochs are those of now. Faults: 66 missing, 77 no permission, 78 the rest.
     """
     missing = "make one with: postsink keys init"
-    box = _parse(path, rootonly.read(path, _MOST_BYTES, missing=missing, any_owner=True))
+    box = _parse(path, rootonly.read(path, MOST_BYTES, missing=missing, any_owner=True))
+    if known is not None:
+        found = _fitting(path, box, known)
+        if found is not None:
+            return found, known
     refused: list[Fault] = []
     for seal, secret in candidates(seals, box.header.scrypt is not None, refused):
-        key, commitment = _derive(box.header, secret)
-        if compare_digest(commitment, box.header.commitment):
-            return _open(path, box, key), secret
+        found = _fitting(path, box, secret)
+        if found is not None:
+            return found, secret
         typed = isinstance(seal, PassphraseSeal)
         remedy = "type it again" if typed else "correct `seal` in the config"
         refused.append(Fault(CONFIG, f"{seal} is not the seal of this keyring; {remedy}"))
@@ -76,24 +84,93 @@ def unlock(path: Path, seals: Sequence[Seal]) -> tuple[Keyring, Secret]:
     raise none_opens(f"{path} does not open", refused)
 
 
+def wrap(keyring: Keyring, secret: Secret) -> bytes:
+    """Gives a keyring as the bytes of a file."""
+    return _seal(keyring, secret)
+
+
+def unwrap(path: Path, data: bytes, secret: Secret) -> Keyring:
+    """Gives the keyring that wrap() made bytes of; the path is for words. Fault 78."""
+    box = _parse(path, data)
+    found = _fitting(path, box, secret)
+    if found is None:
+        raise Fault(CONFIG, f"{path} does not open: that is not what it was sealed with; type it again")
+    return found
+
+
+def _fitting(path: Path, box: "_Box", secret: Secret) -> Keyring | None:
+    """Opens a box, or gives None where a secret is not what it was sealed with."""
+    if secret.typed is not (box.header.scrypt is not None):
+        return None
+    key, commitment = _derive(box.header, secret)
+    if not compare_digest(commitment, box.header.commitment):
+        return None
+    return _open(path, box, key).as_of(int(time.time()))
+
+
 def save(keyring: Keyring, path: Path, secret: Secret) -> None:
-    """Replaces the keyring file whole, mode 0600, sealed anew under a fresh salt. Faults: 73, 77, 75."""
-    _write(keyring, path, secret, os.replace)
+    """Replaces the keyring file whole, mode 0600, sealed anew under a fresh salt. Faults: 73, 77, 75.
+
+    The old file's bytes are overwritten, where nothing else links to it; what a disk or a file system keeps of
+    them all the same is out of reach.
+    """
+    try:
+        old = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        old = None
+    except OSError as error:
+        raise rootonly.unwritable(path, error) from None
+    try:
+        _write(keyring, path, secret, os.replace)
+        if old is not None:
+            _overwrite(old)
+    finally:
+        if old is not None:
+            os.close(old)
 
 
-def initialise(path: Path, seals: Sequence[Seal], become: Callable[[], None] = lambda: None) -> Keyring:
+def _overwrite(file: int) -> None:
+    status = os.fstat(file)
+    if status.st_nlink == 0:
+        with suppress(OSError):  # it is gone for all who look by its name
+            os.pwrite(file, bytes(status.st_size), 0)
+            os.fsync(file)
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Holds a lock while a keyring is read, changed and saved; and takes away what a killed change left."""
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise rootonly.unwritable(path, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in Path(folder).glob(f"{_FRESH}*"):
+            with suppress(OSError):
+                left.unlink()
+        yield
+    finally:
+        os.close(lock)
+
+
+def initialise(
+    path: Path, seals: Sequence[Seal], become: Callable[[], None] = lambda: None, given: Keyring | None = None
+) -> Keyring:
     """Makes the first keyring, its folder and its file seal where these are missing; never overwrites.
 
-    become() makes root the owner of the keyring, once the seal is made.
+    become() makes root the owner of the keyring, once the seal is made; given: of another host, not a new one.
     """
     if os.path.lexists(path):
         raise Fault(CANTCREATE, f"{path} exists already; to make a new one, move it away and keep it safe")
     _, secret = open_secret(seals, new=True)
     become()
     rootonly.make_folder(path, 0o700)
-    keyring = Keyring.create()
-    # A link, unlike a rename, fails where another `keys init` was faster.
-    _write(keyring, path, secret, os.link)
+    keyring = given or Keyring.create()
+    with changing(path):
+        # A link, unlike a rename, fails where another `keys init` was faster.
+        _write(keyring, path, secret, os.link)
     return keyring
 
 
@@ -190,7 +267,7 @@ def _content(keyring: Keyring) -> bytes:
 
 def _write(keyring: Keyring, path: Path, secret: Secret, place: Callable[[Path, Path], None]) -> None:
     path = Path(os.path.realpath(path))  # a link to the keyring stays one
-    fresh = path.with_name(f".keyring.{secrets.token_hex(8)}")
+    fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     data = _seal(keyring, secret)
     rootonly.write(fresh, data, 0o600, _owner(path))
     try:

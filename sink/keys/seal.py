@@ -115,7 +115,7 @@ def _open(seal: Seal, new: bool) -> Secret:
         case DescriptorSeal(fd):
             data = _descriptor(fd)
         case PassphraseSeal():
-            return _typed(new)
+            return typed("New passphrase of the keyring: " if new else "Passphrase of the keyring: ", new=new)
     # Editors and echo end a line; a raw key may end in the same byte by chance.
     line = data.removesuffix(b"\n").removesuffix(b"\r")
     value = line if line.isascii() and line.decode("ascii").isprintable() else data
@@ -148,8 +148,9 @@ def _descriptor(fd: int) -> bytes:
     return data
 
 
-def _typed(new: bool) -> Secret:
-    first = _ask("New passphrase of the keyring: " if new else "Passphrase of the keyring: ")
+def typed(prompt: str, *, new: bool) -> Secret:
+    """Asks for a passphrase at the terminal; a new one twice, and it must not be weak. Fault 78."""
+    first = _ask(prompt)
     if not new:
         return Secret(first, typed=True)
     weak = weakness(first, LEAST_TYPED, LEAST_DISTINCT_TYPED)

@@ -1,6 +1,7 @@
-"""The control socket: one JSON object a line in, one a line out; beside the store, for root and who runs the daemon.
+"""The daemon's end of the control socket, which lies beside the store, for root and who runs the daemon.
 
-{"ask": "status"} gives counts, {"ask": "reload"} does what SIGHUP does. Counts are all it tells.
+{"ask": "status"} gives counts, {"ask": "reload"} does what SIGHUP does; {"ask": "look"} has it look at once whether
+the keyring is another one, and whom it is to forget. Counts are all it tells.
 """
 
 import json
@@ -13,19 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from sink.config import Listen
-from sink.fault import UNAVAILABLE, Fault
+from sink.control import PATIENCE, place
 from sink.service import sockets
 
 MOST_QUESTION = 4096  # bytes
-PATIENCE = 5.0  # seconds for a question, and for an answer
 MOST_OPEN = 16
 
 Answerer = Callable[[str], dict[str, object]]
-
-
-def place(store: Path) -> Path:
-    """Return where the control socket of a store's daemon is."""
-    return store.with_name(store.name + ".control")
 
 
 class Control:
@@ -82,18 +77,3 @@ class Control:
         self._listener.close()
         with suppress(OSError):
             self._path.unlink()
-
-
-def ask(store: Path, question: str) -> dict[str, object]:
-    """Ask the daemon of a store; raises Fault 69 where none answers."""
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(PATIENCE)
-            one.connect(str(place(store)))
-            one.sendall(json.dumps({"ask": question}).encode() + b"\n")
-            with one.makefile("rb") as file:
-                found = json.loads(file.readline())
-    except (OSError, ValueError):
-        raise Fault(UNAVAILABLE, "no daemon answers; start it: systemctl start postsink, or postsink run") from None
-    assert isinstance(found, dict)
-    return found

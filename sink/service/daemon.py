@@ -45,14 +45,15 @@ class Daemon:
         self._load = load
         self._selector = selectors.DefaultSelector()
         self._stdin = stdin
-        self._given = sockets.handed_down()
-        self._listeners = sockets.opened(self._wanted(config), self._given)
+        self._given, ours = sockets.handed_down()
+        self._listeners = sockets.opened(self._wanted(config), [*self._given, *ours])
         self._resting: list[str] = []  # paths of listeners that are not waited for until the next tick
         self._seldom = Seldom()
         self._sources: list[Source] = []
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
-        self._stopping = self._told = self._reloading = self._stuck = False
+        self._stopping = self._told = self._reloading = self._stuck = self._anew = False
+        self.left: sockets.Left | None = None  # to who goes on in this process's place
         self._failing: float | None = None  # since when the store has taken nothing
         self._dropped = 0  # datagrams, while the store could take no more
         self._committed = self._ticked = self._watched = time.monotonic()
@@ -123,8 +124,12 @@ class Daemon:
 
     # -- the loop
 
-    def run(self, tell: Handler) -> int:
-        """Serve until told to leave; tell() is called when ready. Return the exit status."""
+    def run(self, tell: Handler) -> int | None:
+        """Serve until told to leave; tell() is called when ready. Return the exit status.
+
+        None: this process held a key that is destroyed. All is committed, and another one is to go on in its place,
+        with the listening sockets of `left`.
+        """
         self._listen()
         self._control.register(self._selector)
         self._selector.register(self._signals, selectors.EVENT_READ, self._woke)
@@ -137,10 +142,15 @@ class Daemon:
         try:
             while not self._stopping:
                 self._round(self._timeout())
-            self._leave()
+                if self._stopping:
+                    self._leave()
+                    # What the store can't take yet must not be lost with this process.
+                    self._stopping = not (self._anew and not self._told and self._failing is not None)
         finally:
             signal.set_wakeup_fd(old)
             self._close()
+        if self.left:
+            return None
         return OK if self._failing is None else TEMPFAIL
 
     def _timeout(self) -> float:
@@ -165,6 +175,7 @@ class Daemon:
             self._ticked = now
             self._live.tick(now)
             self._live.pass_on(self._seldom)
+            self._reloading |= self._live.look(now, self._seldom)
             self._seldom.tell(now)
             self._control.tick(now)
             while self._resting:
@@ -179,6 +190,8 @@ class Daemon:
                 source.confirm()
                 if source.ended:
                     self._remove(source)
+        if self._live.is_tainted and self._failing is None and not self._reloading:
+            self._anew = self._stopping = True
 
     def _read(self) -> None:
         ready, self._ready = self._ready, []
@@ -262,6 +275,9 @@ class Daemon:
         if question == "reload":
             self._reloading = True
             return {"ok": True}
+        if question == "look":
+            self._ticked -= TICK
+            return {"ok": True}
         return {"ok": False, "error": "unknown question"}
 
     def _reload(self) -> None:
@@ -320,7 +336,10 @@ class Daemon:
 
     def _leave(self) -> None:
         """Take what has arrived, commit, answer."""
-        self._notifier.send("STOPPING=1")
+        if self._anew:
+            self._notifier.reloading()
+        else:
+            self._notifier.send("STOPPING=1")
         end = time.monotonic() + FAREWELL
         for path, listener in self._listeners.items():
             while listener.type == socket.SOCK_STREAM and self._accept(path):
@@ -331,6 +350,9 @@ class Daemon:
             if not self._ready:
                 break
             self._read()
+        for source in self._sources:
+            if self._anew and isinstance(source, Pipe):
+                self._live.take(source.rest(FAREWELL))
         if not self._stuck:
             self._commit()
         if self._failing is None:
@@ -338,10 +360,18 @@ class Daemon:
                 source.confirm()
 
     def _close(self) -> None:
+        if self._anew and not self._told:
+            self.left = sockets.Left(
+                [one.dup() for one in self._given],
+                [one.dup() for one in self._listeners.values() if one not in self._given],
+            )
         for source in list(self._sources):
             self._remove(source)
         for path, listener in self._listeners.items():
-            self._unlisten(path, listener)
+            if self.left is None:
+                self._unlisten(path, listener)
+            else:
+                listener.close()
         self._control.close()
         self._selector.close()
         self._signals.close()

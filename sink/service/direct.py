@@ -1,20 +1,26 @@
 """`postsink omprog --direct`: the whole pipeline in rsyslogd's child, for one small host."""
 
 import time
+from pathlib import Path
 
 from sink import hardening, privileges
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, Fault
-from sink.installation import open_keyring
+from sink.installation import unlock_keyring
+from sink.keys.seal import Secret
 from sink.service import omprog
+from sink.service.anew import begin_anew, taken_over
 from sink.service.live import Live
 from sink.service.words import Seldom, say, to_syslog
 
 TICK = 1.0  # seconds between looks at the clock
 
 
-def run(config: Config) -> int:
-    """Take stdin until it ends; each line is confirmed when what it does is committed."""
+def run(config: Config, path: Path | None, again: int | None) -> int:
+    """Take stdin until it ends; each line is confirmed when what it does is committed.
+
+    path: of the config; again: the descriptor on which this process's program before left what opens the keyring.
+    """
     omprog.stay()
     to_syslog()  # rsyslogd gives its children no stderr
     seldom, ticked = Seldom(), time.monotonic()
@@ -24,10 +30,12 @@ def run(config: Config) -> int:
         missing = hardening.lock()
         if missing:
             say(missing)
-        live = _opened(config)
+        live = _opened(config, None if again is None else taken_over(again))
+        lines = omprog.Lines()
         try:
-            omprog.ok()
-            for line in omprog.lines():
+            if again is None:
+                omprog.ok()
+            for line in lines:
                 if line is not None:
                     live.take((line,))
                 now = time.monotonic()
@@ -35,12 +43,18 @@ def run(config: Config) -> int:
                     ticked = now
                     live.tick(now)
                     live.pass_on(seldom)
+                    if live.look(now, seldom):
+                        _reload(live, config)
                     seldom.tell(now)
                 _committed(live)
                 if line is not None:
                     omprog.ok()
+                if live.is_tainted and lines.is_between:
+                    break
         finally:
             live.close()
+        if live.is_tainted and lines.is_between:
+            begin_anew(live.secret, [*([] if path is None else ["--config", str(path)]), "omprog", "--direct"])
     except omprog.Gone:
         pass
     except Fault as fault:
@@ -49,12 +63,20 @@ def run(config: Config) -> int:
     return OK
 
 
-def _opened(config: Config) -> Live:
+def _reload(live: Live, config: Config) -> None:
+    """Load the keyring anew; where that fails, go on as before."""
+    try:
+        live.reload(config)
+    except Fault as fault:
+        say(f"keyring not loaded: {fault}")
+
+
+def _opened(config: Config, known: Secret | None) -> Live:
     """Open keyring and store; wait while a child before this one still holds the store."""
-    keys = open_keyring(config)
+    keys = unlock_keyring(config, known)
     while True:
         try:
-            return Live(config, keys)
+            return Live(config, *keys)
         except Fault as fault:
             if fault.status != TEMPFAIL:
                 raise

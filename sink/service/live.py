@@ -6,6 +6,7 @@ covers may be confirmed. Where the store can't take it, everything waits in memo
 
 import gc
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,15 @@ from datetime import tzinfo
 from sink.config import Config
 from sink.core.batch import Batch
 from sink.core.pipeline import Pipeline
-from sink.core.state import StateError
+from sink.core.state import StateError, blanked
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, Fault
-from sink.installation import bind_store, open_keyring, open_store, pipeline
+from sink.installation import bind_store, open_store, pipeline, unlock_keyring
 from sink.keys.epochs import Keyring
+from sink.keys.seal import Secret
+from sink.service.keeper import Keeper
 from sink.service.words import Seldom
+from sink.stores import forgotten, locks
 
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
@@ -36,16 +40,22 @@ class Live:
     `deliveries` and `rejects` count new rows since the start.
     """
 
-    def __init__(self, config: Config, keys: Keyring) -> None:
+    def __init__(self, config: Config, keys: Keyring, secret: Secret | None = None) -> None:
         self.deliveries = self.rejects = 0
+        self.is_tainted = False  # a key that is destroyed was in this process: only an exec() takes it away for sure
         self.counts: Counter[str] = Counter()  # of pipelines before a reload
+        self.notices: Counter[str] = Counter()  # theirs, not told yet
         self._pending = Batch([], [], {}, [], [])
-        self._store, rules = open_store(config, keys)
+        self._config, self._keys, self._secret = config, keys, secret
+        self._ring = _stamp(str(config.keyring))
+        self._store, self._rules = open_store(config, keys)
         try:
-            self._store.claim(STREAM)
+            self._lock = self._store.claim(STREAM)
             self._store.hurry(BUSY)
-            self._pipeline = pipeline(rules, keys, _reader(rules.timezone), journal=True)
+            self._pipeline = self._made()
             _resume(self._pipeline, self._store.state(STREAM))
+            self._forgotten = len(forgotten.read(config.store))
+            self._list = forgotten.length(config.store)
         except BaseException:
             self._store.close()
             raise
@@ -57,6 +67,17 @@ class Live:
         gc.freeze()
         gc.disable()
         self._collected = time.monotonic()
+        self._keeper = Keeper(config, self._store, keys, secret)
+        self._begun = secrets.token_hex(8)
+        self._tell()
+
+    def _made(self) -> Pipeline:
+        return pipeline(self._rules, self._keys, _reader(self._rules.timezone), journal=True)
+
+    def _tell(self) -> None:
+        """Say in the lock what this process works with, for the commands that changed it and wait."""
+        numbers = [epoch.number for epoch in self._keys.epochs if epoch.secret is not None]
+        locks.tell(self._lock, {"begun": self._begun, "epochs": numbers, "forgotten": self._list})
 
     def take(self, lines: Sequence[bytes]) -> None:
         """Take lines; what they do is committed later."""
@@ -98,6 +119,11 @@ class Live:
         return bool(rows or rejects or drops or again) or any([not token.startswith(CLOCK) for token in puts])
 
     @property
+    def secret(self) -> Secret | None:
+        """What opened the keyring, for the process that goes on in this one's place."""
+        return self._secret
+
+    @property
     def waiting_rows(self) -> int:
         """How many rows are not committed yet."""
         return len(self._pending.rows) + len(self._pending.rejects) + self._pipeline.left()
@@ -106,17 +132,52 @@ class Live:
         """Go on under another config and keyring with the open messages; raises Fault and changes nothing."""
         if config.store != self._store_path:
             raise Fault(CONFIG, "another store needs a restart of the daemon")
-        keys = open_keyring(config)
+        ring = _stamp(str(config.keyring))
+        keys, secret = unlock_keyring(config, self._secret)
         rules = bind_store(self._store, config, keys)
-        fresh = pipeline(rules, keys, _reader(rules.timezone), journal=True)
+        known = {epoch.number for epoch in self._keys.epochs if epoch.secret is not None}
+        self.is_tainted |= any(epoch.secret is None and epoch.number in known for epoch in keys.epochs)
+        self._ring, self._keys, self._secret, self._rules, self._config = ring, keys, secret, rules, config
+        self._renew(self._pipeline.state())
+        self._keeper = Keeper(config, self._store, keys, secret)
+        self._tell()
+
+    def _renew(self, state: dict[bytes, bytes]) -> None:
+        """Go on with a new pipeline and an open state."""
+        fresh = self._made()
         self._pending.extend(self._pipeline.batch())
-        _resume(fresh, self._pipeline.state())
+        _resume(fresh, state)
         self.counts += self._pipeline.counts
+        self.notices += self._pipeline.notices
         self._pipeline = fresh
+
+    def look(self, now: float, seldom: Seldom) -> bool:
+        """See to keys and rows, and to who is to be forgotten; tell whether the keyring is another one now."""
+        if forgotten.length(self._store_path) != self._list:
+            self._forget()
+        self._keeper.tick(now, seldom)
+        found = _stamp(str(self._config.keyring))
+        changed = found is not None and found != self._ring
+        self._ring = found or self._ring  # told once, also where it can't be loaded
+        return changed
+
+    def _forget(self) -> None:
+        """Forget in the open messages whom the list names anew; what can't be committed now is tried again."""
+        if not self.commit():
+            return
+        size = forgotten.length(self._store_path)
+        listed = forgotten.read(self._store_path)
+        state = self._pipeline.state()
+        cleared = {token: blanked(value, listed[self._forgotten :], os.urandom) for token, value in state.items()}
+        self._renew(cleared)
+        self._pending.puts.update({token: value for token, value in cleared.items() if value != state[token]})
+        if self.commit():
+            self._forgotten, self._list = len(listed), size
+            self._tell()
 
     def pass_on(self, seldom: Seldom) -> None:
         """Have Postfix's own troubles since the last call told, in constant words."""
-        found, self._pipeline.notices = self._pipeline.notices, Counter()
+        found, self._pipeline.notices, self.notices = self._pipeline.notices + self.notices, Counter(), Counter()
         for words, number in found.items():
             seldom.note(f"Postfix says: {words}", number)
 
@@ -129,6 +190,7 @@ class Live:
             "rejects": self.rejects,
             "open_messages": self._pipeline.open_messages(),
             "not_committed": self.waiting_rows,
+            "epoch": self._keys.as_of(int(time.time())).active.number,
         }
 
     def close(self) -> None:
@@ -143,6 +205,15 @@ def _file(name: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _stamp(name: str) -> tuple[int, int, int] | None:
+    """Return what tells a file from what it was before."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _reader(zone: tzinfo) -> Reader:

@@ -54,16 +54,34 @@ def dot() -> None:
         raise Gone
 
 
-def lines() -> Iterator[bytes | None]:
-    """Yield the lines that come, None for each PULSE in which none does, until stdin ends."""
-    framer = Framer()
-    poll = select.poll()
-    poll.register(STDIN, select.POLLIN)
-    while True:
-        if not poll.poll(PULSE * 1000):
-            yield None
-            continue
-        chunk = os.read(STDIN, CHUNK)
-        if not chunk:
-            return  # what has no newline was cut off: rsyslogd died in its middle
-        yield from framer.lines(chunk)
+class Lines:
+    """The lines that come, None for each PULSE in which none does, until stdin ends.
+
+    is_between: nothing is at hand but the line given last.
+    """
+
+    def __init__(self) -> None:
+        self._framer = Framer()
+        self._left = 0
+
+    @property
+    def is_between(self) -> bool:
+        """Whether whoever reads stdin from here on misses nothing."""
+        return not self._left and not self._framer.is_within
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        """Give them."""
+        poll = select.poll()
+        poll.register(STDIN, select.POLLIN)
+        while True:
+            if not poll.poll(PULSE * 1000):
+                yield None
+                continue
+            chunk = os.read(STDIN, CHUNK)
+            if not chunk:
+                return  # what has no newline was cut off: rsyslogd died in its middle
+            found = self._framer.lines(chunk)
+            self._left = len(found)
+            for line in found:
+                self._left -= 1
+                yield line

@@ -111,7 +111,7 @@ def run(config: Config) -> int:
     try:
         relay.connect()
         omprog.ok()
-        for line in omprog.lines():
+        for line in omprog.Lines():
             if line is not None:
                 relay.hand_over(line)
                 omprog.ok()

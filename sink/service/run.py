@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import daemon
 from daemon.pidfile import TimeoutPIDLockFile
@@ -13,17 +14,37 @@ from lockfile import LockFailed, LockTimeout
 from sink import hardening, privileges, rootonly
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
-from sink.installation import open_keyring
+from sink.installation import unlock_keyring
 from sink.keys.epochs import Keyring
+from sink.keys.seal import Secret
+from sink.service.anew import begin_anew, taken_over
 from sink.service.daemon import Daemon
 from sink.service.live import Live
 from sink.service.words import say, to_syslog
 
+Opened = tuple[Keyring, Secret]
 READY = b"1"  # what the detached daemon says to the process that started it
 
 
-def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: Path | None) -> int:
+class Way(NamedTuple):
+    """How the daemon was started."""
+
+    config: Path | None
+    stdin: bool
+    daemonize: bool
+    pid_file: Path | None
+    again: int | None  # the descriptor on which the program before, in this process, left what opened the keyring
+
+    def words(self) -> list[str]:
+        """Return the command line that starts it so."""
+        found = ["run"] if self.config is None else ["--config", str(self.config), "run"]
+        found += ["--stdin"] * self.stdin + ["--daemonize"] * self.daemonize
+        return found if self.pid_file is None else [*found, "--pid-file", str(self.pid_file)]
+
+
+def run(load: Callable[[], Config], way: Way) -> int:
     """Serve; return the exit status. load reads the config, now and at each reload."""
+    _, stdin, daemonize, pid_file, again = way
     if daemonize and stdin:
         raise Fault(USAGE, "a detached daemon has no standard input; leave --stdin or --daemonize out")
     if pid_file is not None and not daemonize:
@@ -32,22 +53,35 @@ def run(load: Callable[[], Config], *, stdin: bool, daemonize: bool, pid_file: P
     config = load()
     privileges.become_owner(config)
     hardening.lock()
-    keys = open_keyring(config)  # a passphrase is asked for while there is a terminal
+    # A passphrase is asked for while there is a terminal.
+    keys = unlock_keyring(config, None if again is None else taken_over(again))
+    if again is not None and daemonize:
+        return _detached(config, keys, load, way)
     if not daemonize:
-        return _serve(config, keys, load, lambda: None, stdin=stdin)
-    Live(config, keys).close()  # what is wrong is said while there is somebody to read it
+        return _serve(config, keys, load, lambda: None, way)
+    Live(config, *keys).close()  # what is wrong is said while there is somebody to read it
     waiting, ready = os.pipe()
     if os.fork():
         return _started(waiting, ready)
     os.close(waiting)
     with ExitStack() as detached:
         _detach(detached, pid_file, ready)
-        to_syslog()
-        try:
-            return _serve(config, keys, load, lambda: os.write(ready, READY), stdin=False)
-        except Fault as fault:
-            say(str(fault))  # stderr is gone
-            raise
+        return _detached(config, keys, load, way, lambda: os.write(ready, READY))
+
+
+def _detached(
+    config: Config, keys: Opened, load: Callable[[], Config], way: Way, tell: Callable[[], object] = lambda: None
+) -> int:
+    """Serve without a terminal."""
+    to_syslog()
+    try:
+        return _serve(config, keys, load, tell, way)
+    except Fault as fault:
+        say(str(fault))  # stderr is gone
+        raise
+    finally:
+        if way.again is not None and way.pid_file is not None:
+            way.pid_file.unlink(missing_ok=True)  # it was made by the program before
 
 
 def _started(waiting: int, ready: int) -> int:
@@ -58,19 +92,21 @@ def _started(waiting: int, ready: int) -> int:
     raise Fault(TEMPFAIL, "the detached daemon did not start; run it without --daemonize to see why")
 
 
-def _serve(
-    config: Config, keys: Keyring, load: Callable[[], Config], tell: Callable[[], object], *, stdin: bool
-) -> int:
+def _serve(config: Config, keys: Opened, load: Callable[[], Config], tell: Callable[[], object], way: Way) -> int:
     missing = hardening.lock()  # again: a fork has undone it
     if missing:
         say(missing)
-    live = Live(config, keys)
+    live = Live(config, *keys)
     try:
-        served = Daemon(config, live, load, stdin=stdin)
+        served = Daemon(config, live, load, stdin=way.stdin)
     except BaseException:
         live.close()
         raise
-    return served.run(tell)
+    status = served.run(tell)
+    if status is None:
+        say("goes on as a new program, which knows nothing of what is destroyed")
+        begin_anew(live.secret, way.words(), served.left)
+    return status
 
 
 def _lives(number: int | None) -> bool:

@@ -1,6 +1,7 @@
 """Opens the sockets that the daemon listens on: those that systemd hands down, and those that the config names."""
 
 import errno
+import fcntl
 import grp
 import os
 import pwd
@@ -10,31 +11,52 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from sink.config import Listen
 from sink.fault import CANTCREATE, CONFIG, NOPERM, TEMPFAIL, Fault
 
 FIRST_FD = 3  # of those that systemd hands down [sd_listen_fds(3)]
+OURS = "postsink-own"  # the name of one that this service made itself, before it began anew
 BACKLOG = 64
 _UCRED = struct.Struct("3i")  # pid, uid, gid [unix(7)]
 _KINDS = {"stream": socket.SOCK_STREAM, "datagram": socket.SOCK_DGRAM}
 _RECEIVE = 1 << 20  # bytes of datagrams that wait in the kernel
 
 
-def handed_down() -> list[socket.socket]:
-    """Return the Unix sockets that systemd hands down, and take them out of the environment."""
+def handed_down() -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return the Unix sockets that systemd hands down, and those that Left did, and clear the environment."""
     mine = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     number = os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if not mine or not number.isdecimal():
-        return []
+        return [], []
     found = [socket.socket(fileno=fd) for fd in range(FIRST_FD, FIRST_FD + int(number))]
     for one in found:
         os.set_inheritable(one.fileno(), False)
         one.setblocking(False)
         if one.family != socket.AF_UNIX or one.type not in _KINDS.values():
             raise Fault(CONFIG, "systemd hands down a socket that is no Unix one; correct the .socket unit")
-    return found
+    named = list(zip(found, names + [""] * len(found), strict=False))
+    return [one for one, name in named if name != OURS], [one for one, name in named if name == OURS]
+
+
+class Left(NamedTuple):
+    """Listening sockets that outlive this program: those that systemd gave, and our own."""
+
+    given: list[socket.socket]
+    ours: list[socket.socket]
+
+    def hand_down(self) -> None:
+        """Put them where the program that this process becomes at once looks for them [sd_listen_fds(3)]."""
+        ends = [*self.given, *self.ours]
+        # None of them may lie where another is to come.
+        fds = [fcntl.fcntl(one, fcntl.F_DUPFD, FIRST_FD + len(ends)) for one in ends]
+        for place, fd in enumerate(fds, FIRST_FD):
+            os.dup2(fd, place, inheritable=True)
+        os.environ["LISTEN_PID"] = str(os.getpid())
+        os.environ["LISTEN_FDS"] = str(len(fds))
+        os.environ["LISTEN_FDNAMES"] = ":".join(["unknown"] * len(self.given) + [OURS] * len(self.ours))
 
 
 def opened(listen: Sequence[Listen], given: Sequence[socket.socket]) -> dict[str, socket.socket]:

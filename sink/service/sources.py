@@ -5,7 +5,9 @@ daemon says that this is committed.
 """
 
 import os
+import select
 import socket
+import time
 from contextlib import suppress
 
 from sink.service.protocol import MAGIC, Frames, ProtocolError, answer
@@ -56,6 +58,17 @@ class Pipe(Source):
         chunk = os.read(self.file, CHUNK)
         self.ended = not chunk
         return self._framer.lines(chunk)
+
+    def rest(self, seconds: float) -> list[bytes]:
+        """Return the line that has begun, when its end comes in time; nothing behind it is read."""
+        assert isinstance(self.file, int)
+        end, found = time.monotonic() + seconds, list[bytes]()
+        while self._framer.is_within and not self.ended and time.monotonic() < end:
+            if select.select([self.file], [], [], end - time.monotonic())[0]:
+                byte = os.read(self.file, 1)
+                self.ended = not byte
+                found += self._framer.lines(byte)
+        return found
 
 
 class Datagrams(Source):

@@ -3,8 +3,8 @@
 import json
 
 from sink.config import Config
+from sink.control import ask
 from sink.fault import FINDINGS, OK
-from sink.service.control import ask
 
 
 def run(config: Config, *, as_json: bool) -> int:

@@ -32,6 +32,11 @@ class Framer:
             self._skipping = True
         return found
 
+    @property
+    def is_within(self) -> bool:
+        """Whether a line has begun that did not end yet."""
+        return bool(self._rest)
+
     def last(self) -> list[bytes]:
         """Return the line that no newline ended, at the end of the source."""
         rest, self._rest, self._skipping = self._rest, b"", False

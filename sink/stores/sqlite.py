@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,12 +18,15 @@ from typing import Self
 from sink.core.batch import Batch
 from sink.core.pseudonym import WIDTH
 from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS, Row
-from sink.fault import CANTCREATE, CONFIG, DATA, NOINPUT, NOPERM, TEMPFAIL, Fault
-from sink.stores import schema
+from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, TEMPFAIL, Fault
+from sink.stores import locks, person, retention, schema
+from sink.stores.faults import explained, fault_of
+from sink.stores.person import Whom
 
 PAGE_SIZE = 8192  # bytes; rows of about 370 bytes, appended in time's order
 CACHE = 512  # kB: rows are appended, so that few pages are needed again
 BUSY = 10_000  # ms that another command's short transaction may take
+SETTLING = 6  # times BUSY that a checkpoint waits for readers
 PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
 ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
     {"id", "queue_id", "logged_micros", "epoch", "host", "instance", "first_seen", "is_internal", "status", "stage"}
@@ -72,7 +75,7 @@ class SqliteStore:
     def create(cls, path: Path) -> Self:
         """Open the store of a path for writing, and make it where it is missing."""
         _may_open(path, new=True)
-        with _explained(path):
+        with explained(path):
             connection = _connect(path, "rwc")
             if _is_new(connection):
                 _make(path, connection)
@@ -91,7 +94,7 @@ class SqliteStore:
     def open(cls, path: Path) -> Self:
         """Open an existing store beside a writer, for reading and short transactions."""
         _may_open(path, new=False)
-        with _explained(path):
+        with explained(path):
             connection = _connect(path, "rw")
             _check_version(path, connection)
         return cls(path, connection)
@@ -106,20 +109,25 @@ class SqliteStore:
         """Wait no longer than this for another command's transaction."""
         self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
-    def claim(self, stream: str) -> None:
-        """Be the one writer of a stream's open messages, until the store is closed; 75 where another is."""
-        self._locks.append(_lock(self.path, stream))
+    def claim(self, stream: str) -> int:
+        """Be the one writer of a stream's open messages, until the store is closed; 75 where another is.
+
+        Returns the lock, for locks.tell().
+        """
+        lock = locks.claim(self.path, stream)
+        self._locks.append(lock)
+        return lock
 
     # -- what the pseudonyms depend on
 
     def settings(self) -> dict[str, str]:
         """Return what was recorded when the store was made."""
-        with _explained(self.path):
+        with explained(self.path):
             return dict(self._connection.execute("SELECT name, value FROM setting").fetchall())
 
     def bind(self, settings: Mapping[str, str], checks: Mapping[int, str]) -> None:
         """Record settings and epoch check values in a new store; stop (78) where they do not match an old one's."""
-        with _explained(self.path), self._transaction():
+        with explained(self.path), self._transaction():
             known = dict(self._connection.execute("SELECT name, value FROM setting").fetchall())
             epochs = dict(self._connection.execute("SELECT number, check_value FROM epoch").fetchall())
             for number, check in checks.items():
@@ -160,7 +168,7 @@ class SqliteStore:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            fault = _fault(self.path, getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            fault = fault_of(self.path, getattr(error, "sqlite_errorcode", 0) & 0xFF)
         else:
             return found
         raise fault from None
@@ -190,10 +198,63 @@ class SqliteStore:
         """Return the statement for rows, which all keep queue ids plain or none does."""
         return self._plain if rows and len(rows[0]) == PLAIN_WIDTH else self._deliveries
 
+    # -- what leaves in time
+
+    def prune(self, before: int, most: int) -> int:
+        """Delete at most so many deliveries and refusals of those logged before a second; return how many."""
+        with explained(self.path), self._transaction():
+            return retention.prune(self._connection, before, most)
+
+    def rows_by_epoch(self) -> dict[int, int]:
+        """Return the number of rows of each epoch; reads all of them."""
+        with explained(self.path):
+            return retention.rows_by_epoch(self._connection)
+
+    def has_rows(self, epoch: int, until: int) -> bool:
+        """Tell whether an epoch has rows logged before a second."""
+        with explained(self.path):
+            return retention.has_rows(self._connection, epoch, until)
+
+    def open_by_epoch(self) -> dict[int, int]:
+        """Return the number of open messages of each epoch, in all streams."""
+        with explained(self.path):
+            return retention.open_by_epoch(self._connection)
+
+    # -- a person's rows
+
+    def find(
+        self, whom: Sequence[Whom], since: int | None, until: int | None
+    ) -> Iterator[tuple[str, dict[str, object]]]:
+        """Yield (table, row of its view) for the rows in which each of whom stands, logged in a range of seconds."""
+        with explained(self.path):
+            yield from person.find(self._connection, whom, since, until)
+
+    def forget(self, whom: Whom) -> dict[str, int]:
+        """Put others in the place of addresses, in short transactions; return numbers of rows by table."""
+        with explained(self.path):
+            return person.forget(self._connection, whom)
+
+    def wipe(self) -> None:
+        """Have nothing in the files that was overwritten or deleted."""
+        self.settle()
+        with explained(self.path):
+            self._connection.execute("VACUUM")
+        self.settle()
+
+    def settle(self) -> None:
+        """Bring the log of writes into the file and empty it, on the disk; 75 where others use the store too long."""
+        with explained(self.path):
+            self._connection.execute("PRAGMA synchronous = FULL")
+            for _ in range(SETTLING):
+                busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if not busy:
+                    return
+        raise Fault(TEMPFAIL, f"{self.path} is in use; try again")
+
     def take(self, view: str) -> list[dict[str, object]]:
         """Return the rows of delivery_text or reject_text, oldest first, and delete them."""
         table = {"delivery_text": "delivery", "reject_text": "reject"}[view]
-        with _explained(self.path), self._transaction():
+        with explained(self.path), self._transaction():
             found = self._connection.execute(f"SELECT * FROM {view} ORDER BY logged_at, id")
             names = [column[0] for column in found.description]
             rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -202,14 +263,14 @@ class SqliteStore:
 
     def state(self, stream: str) -> dict[bytes, bytes]:
         """Return a stream's open messages by token."""
-        with _explained(self.path):
+        with explained(self.path):
             return dict(
                 self._connection.execute("SELECT token, state FROM open_message WHERE stream = ?", (stream,)).fetchall()
             )
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows of each table."""
-        with _explained(self.path):
+        with explained(self.path):
             return {
                 table: self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                 for table in ("delivery", "reject", "open_message")
@@ -217,7 +278,7 @@ class SqliteStore:
 
     def span(self) -> tuple[int | None, int | None]:
         """Return the first and the last log second of the deliveries."""
-        with _explained(self.path):
+        with explained(self.path):
             first, last = self._connection.execute(
                 "SELECT min(logged_second), max(logged_second) FROM delivery"
             ).fetchone()
@@ -225,24 +286,21 @@ class SqliteStore:
 
     def make_indexes(self) -> None:
         """Make the optional indexes."""
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.executescript("BEGIN IMMEDIATE;\n" + schema.indexes() + "\nCOMMIT;")
 
     def has_indexes(self) -> bool:
         """Tell whether the optional indexes are there."""
-        with _explained(self.path):
+        with explained(self.path):
             found = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'delivery_by_*'")
             return bool(found.fetchone()[0])
 
     def empty(self) -> None:
         """Delete all rows and open messages; settings and check values stay."""
-        with _explained(self.path):
-            with self._transaction():
-                for table in ("delivery", "reject", "open_message"):
-                    self._connection.execute(f"DELETE FROM {table}")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with explained(self.path), self._transaction():
+            for table in ("delivery", "reject", "open_message"):
+                self._connection.execute(f"DELETE FROM {table}")
+        self.wipe()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -323,21 +381,6 @@ def _make(path: Path, connection: sqlite3.Connection) -> None:
         os.close(folder)
 
 
-def _lock(path: Path, stream: str) -> int:
-    """Take a lock on a file beside the store; the kernel lets it go when the process ends."""
-    beside = path.with_name(f"{path.name}.{stream}.lock")
-    try:
-        lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        raise Fault(CANTCREATE, f"can't write in {path.parent}; look at its disk and its permissions") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise Fault(TEMPFAIL, f"another postsink writes stream {stream} of {path}; wait until it ends") from None
-    return lock
-
-
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != _OURS:
         raise Fault(CONFIG, f"{path} is no store of postsink; set store: to another path")
@@ -346,29 +389,3 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         raise Fault(
             CONFIG, f"{path} has schema version {version}, this postsink knows {schema.VERSION}; use its own version"
         )
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        fault = _fault(path, getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    else:
-        return
-    raise fault from None
-
-
-def _fault(path: Path, code: int) -> Fault:
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return Fault(TEMPFAIL, f"the disk of {path} is full or failing; free some space and start again")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Fault(TEMPFAIL, f"{path} is in use; try again")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return Fault(NOPERM, f"no permission to write {path}; run this as the user who owns it")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return Fault(CANTCREATE, f"can't open {path}; look at its folder and its permissions")
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return Fault(DATA, f"{path} is damaged or no SQLite file; restore it, or set store: to another path")
-    return Fault(TEMPFAIL, f"{path}: SQLite error {code}; try again")

@@ -1,12 +1,17 @@
-"""`postsink db`: make, look at, index and empty the store."""
+"""`postsink db`: make, look at, index, prune and empty the store."""
 
-import sys
+import time
 from datetime import UTC, datetime
 
 from sink.config import Config
-from sink.fault import OK, TEMPFAIL, USAGE, Fault
-from sink.installation import open_keyring, open_store
+from sink.fault import OK, USAGE, Fault
+from sink.installation import destroy_worn_out, open_keyring, open_store
 from sink.stores.sqlite import SqliteStore
+from sink.tools import awaiting
+from sink.tools.epochs import is_without
+from sink.tools.question import confirm
+
+MOST_AT_ONCE = 5_000  # rows of a table: a daemon waits meanwhile
 
 
 def init(config: Config) -> int:
@@ -48,18 +53,36 @@ def index(config: Config) -> int:
     return OK
 
 
+def prune(config: Config, older_than: int | None, *, sure: bool) -> int:
+    """Delete the rows that are older than some seconds, and destroy the epochs of which none can be left."""
+    keep = older_than or config.keep
+    if keep is None:
+        raise Fault(USAGE, "how old may rows become? set keep: in the config, or say --older-than 90d")
+    before = int(time.time()) - keep
+    with SqliteStore.open(config.store) as store:
+        confirm(f"delete the rows logged before {_shown(before)}", sure=sure, command="db prune")
+        gone = 0
+        while some := store.prune(before, MOST_AT_ONCE):
+            gone += some
+        told = awaiting.live(config.store)
+        epochs = destroy_worn_out(store, config, before)
+        store.settle()
+    print(f"deleted {gone} rows logged before {_shown(before)}")
+    for number in epochs:
+        print(f"epoch {number} is destroyed: it has no rows left")
+    if epochs and told is not None:
+        undone = "the keyring has forgotten these, the daemon has not"
+        awaiting.until(config.store, lambda now: is_without(now, told, epochs), undone)
+    return OK
+
+
 def reset(config: Config, sure: bool) -> int:
     """Empty the store, after a question."""
     with SqliteStore.open(config.store) as store:
         store.claim("live")  # a daemon would go on with open messages that are not there any more
         counts = store.counts()
-        if not sure:
-            rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals"
-            if sys.stdin is None or not sys.stdin.isatty():
-                raise Fault(USAGE, f"db reset deletes {rows}; say --yes")
-            print(f"delete {rows} of {store.path}? (yes/no) ", end="", file=sys.stderr, flush=True)
-            if sys.stdin.readline().strip() != "yes":
-                raise Fault(TEMPFAIL, "nothing was deleted; answer yes to delete")
+        rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals"
+        confirm(f"delete {rows} of {store.path}", sure=sure, command="db reset")
         store.empty()
     print(f"deleted {counts['delivery']} deliveries and {counts['reject']} refusals")
     return OK

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from sink import cli
+from sink import arguments, cli
 from sink.fault import CONFIG, NOINPUT, NOPERM, OK
 from tests.integration.asking import Answer, ask, command, environment, one_line, rows
 from tests.integration.owned import NOBODY, STRANGER, ask_who, owned
@@ -69,6 +69,11 @@ CASES = {
     "status": Case(["status"]),
     "pseudonym": Case(["pseudonym"], ADDRESS),
     "explain": Case(["explain", "mail.log"], stays=True),
+    "keys rotate": Case(["keys", "rotate"]),
+    "keys reseal": Case(["keys", "reseal"]),
+    "lookup": Case(["lookup"], ADDRESS),
+    "forget": Case(["forget", "--yes"], ADDRESS),
+    "db prune": Case(["db", "prune", "--older-than", "36500d", "--yes"]),
     "db reset": Case(["db", "reset", "--yes"]),
     "enable": Case(["enable", "rsyslog", "--dry-run"], stays=True),
     "disable": Case(["disable", "all", "--dry-run"], stays=True),
@@ -79,7 +84,7 @@ CHOSEN = {"keys", "db"}  # their actions are commands of their own
 def commands() -> set[str]:
     """The commands of the command line, `keys` and `db` with their actions."""
     found = set()
-    for action in cli.parser()._actions:
+    for action in arguments.parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, parser in action.choices.items():
                 below = [one for each in parser._actions if not each.option_strings for one in each.choices or ()]

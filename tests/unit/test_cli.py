@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sink import __version__, cli, fault, hooks
+from sink import __version__, arguments, cli, fault, hooks
 from sink.core.state import VERSION as V
 from sink.tools import progress
 from sink.tools.interrupt import Interrupt
@@ -80,7 +80,7 @@ def raising(error: BaseException) -> Callable[..., int]:
 def test_how_an_error_ends_a_command(
     error: BaseException, status: int, words: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sink.cli._keys", raising(error))
+    monkeypatch.setitem(cli.COMMANDS, "keys", raising(error))
     out = os.dup(1)  # what is written to a stdout that nobody reads is dropped for good
     try:
         assert run("keys", "list") == (status, "", f"postsink: {words}\n" if words else "")
@@ -91,7 +91,7 @@ def test_how_an_error_ends_a_command(
 
 @pytest.mark.parametrize("error", [ValueError("canary"), OSError(errno.EBADF, "canary"), KeyError("canary")])
 def test_what_nobody_foresaw_is_raised(error: Exception, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sink.cli._keys", raising(error))
+    monkeypatch.setitem(cli.COMMANDS, "keys", raising(error))
     with pytest.raises(type(error)):
         run("keys", "list")
 
@@ -105,7 +105,7 @@ def test_a_bug_shows_its_place_and_no_value() -> None:
         "        int('canary')\n"
         "    except ValueError as error:\n"
         "        raise KeyError({'canary': 1}) from error\n"
-        "cli._keys = broken\n"
+        "cli.COMMANDS['keys'] = broken\n"
         "cli.main(['--config', sys.argv[1], 'keys', 'list'])\n"
     )
     done = subprocess.run(
@@ -127,7 +127,7 @@ def test_the_version(run: Run) -> None:
 
 
 def parsers() -> Iterator[argparse.ArgumentParser]:
-    top = cli.parser()
+    top = arguments.parser()
     yield top
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -137,7 +137,7 @@ def parsers() -> Iterator[argparse.ArgumentParser]:
 @pytest.mark.parametrize("parser", [*parsers()], ids=lambda parser: parser.prog)
 def test_nothing_is_guessed_and_everything_explained(parser: argparse.ArgumentParser) -> None:
     assert not parser.allow_abbrev
-    assert [action.dest for action in parser._actions if not action.help] in ([], ["command"])
+    assert [action.dest for action in parser._actions if not action.help or action.help == argparse.SUPPRESS] in ([], ["command"], ["action"], ["again"])
 
 
 @pytest.mark.parametrize(
@@ -155,25 +155,25 @@ def test_nothing_is_guessed_and_everything_explained(parser: argparse.ArgumentPa
     ],
 )
 def test_what_was_typed_is_not_repeated(message: str, words: str) -> None:
-    assert cli._without_values(message) == words
+    assert arguments._without_values(message) == words
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--config", "a", "db", "status"], ["db", "--config", "a", "status"], ["db", "status", "--config=a"]]
+    "typed", [["--config", "a", "db", "status"], ["db", "--config", "a", "status"], ["db", "status", "--config=a"]]
 )
-def test_the_config_may_be_named_anywhere(arguments: list[str]) -> None:
-    assert cli.parser().parse_args(arguments).config == Path("a")
-    assert cli.parser().parse_args(["db", "status"]).config is None
+def test_the_config_may_be_named_anywhere(typed: list[str]) -> None:
+    assert arguments.parser().parse_args(typed).config == Path("a")
+    assert arguments.parser().parse_args(["db", "status"]).config is None
 
 
 @pytest.mark.parametrize("year", ["1990", "2026", "2100"])
 def test_a_year_is_taken(year: str) -> None:
-    assert cli.parser().parse_args(["import", "--year", year]).year == int(year)
+    assert arguments.parser().parse_args(["import", "--year", year]).year == int(year)
 
 
 @pytest.mark.parametrize("name", ["a", "mail-2026_1", "x" * 64])
 def test_a_streams_name_is_taken(name: str) -> None:
-    assert cli.parser().parse_args(["import", "--stream", name]).stream == name
+    assert arguments.parser().parse_args(["import", "--stream", name]).stream == name
 
 
 # -- commands

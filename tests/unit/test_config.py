@@ -165,7 +165,7 @@ def test_a_typo_is_answered_with_the_nearest_key(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("frobnicate: 1", 1, 'unknown key "frobnicate"; the keys here are: store'),
+        ("xyzzy: 1", 1, 'unknown key "xyzzy"; the keys here are: store'),
         ("'a b\\nc': 1", 1, "not a key"),
         ("? [a]\n: b", 1, "not a key"),
         ("<<: {store: x}", 1, "not a key"),

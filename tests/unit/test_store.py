@@ -12,7 +12,7 @@ import pytest
 
 from sink.core.batch import Batch
 from sink.fault import CANTCREATE, CONFIG, DATA, NOPERM, TEMPFAIL, Fault
-from sink.stores import schema, sqlite
+from sink.stores import faults, schema
 from sink.stores.sqlite import PAGE_SIZE, SqliteStore
 from tests.golden_runner import RULES
 from tests.property.hostile import pipeline
@@ -338,7 +338,7 @@ def test_a_stream_has_one_writer(store: SqliteStore) -> None:
 )
 def test_each_error_of_sqlite_is_one_line_with_a_remedy(code: int, status: int) -> None:
     extended = code | 5 << 8
-    with pytest.raises(Fault) as caught, sqlite._explained(Path("s.sqlite")):
+    with pytest.raises(Fault) as caught, faults.explained(Path("s.sqlite")):
         error = sqlite3.OperationalError("a value: canary@example.com")
         error.sqlite_errorcode = extended
         raise error

@@ -1,0 +1,182 @@
+"""The words of the command line: commands, options, and what may follow them.
+
+What was typed is never repeated: it may be an address, typed in the wrong place.
+"""
+
+import argparse
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sink import __version__, config
+from sink.fault import USAGE, Fault
+
+Adder = Callable[[str, str], argparse.ArgumentParser]
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that ends with 64 and one line, and does not repeat what was typed."""
+
+    def error(self, message: str) -> "None":  # type: ignore[override]
+        raise Fault(USAGE, f"{_without_values(message)}; see: {self.prog} --help")
+
+
+# What argparse says that holds no word of the command line: that may be an address, typed in the wrong place.
+_SAFE = re.compile(
+    r"the following arguments are required: (?:[A-Z]+|--[a-z]+)"
+    r"|argument (?:--[a-z]+|-h/--help|[A-Z]+): (?:expected one argument|invalid choice|takes no value|must be [^']*)"
+)
+
+
+def _without_values(message: str) -> str:
+    """Keep what argparse says of options and commands, and nothing of what was typed."""
+    message = message.replace("ignored explicit argument", "takes no value")
+    found = _SAFE.match(message)
+    return found[0] if found else "an argument is not known here, or is too much"
+
+
+def _year(text: str) -> int:
+    # Postfix is of 1998; a typo is more likely than a later century.
+    if not (text.isascii() and text.isdecimal() and len(text) == 4 and 1990 <= int(text) <= 2100):
+        raise argparse.ArgumentTypeError("must be a year of four digits, 1990 to 2100")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise argparse.ArgumentTypeError("must be a number")
+    return int(text)
+
+
+def _moment(text: str) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("must be a time like 2026-11-02 or 2026-11-02T08:00, in UTC") from None
+
+
+def _ahead(text: str) -> int:
+    seconds = config.seconds_of(text)
+    if seconds is None or not 60 <= seconds <= 366 * 86_400:
+        raise argparse.ArgumentTypeError("must be a time from 60s to 366d, like 2h")
+    return seconds
+
+
+def _age(text: str) -> int:
+    seconds = config.seconds_of(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError("must be a time like 90d")
+    return seconds
+
+
+def _stream(text: str) -> str:
+    if not (0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum() and text.isascii()):
+        raise argparse.ArgumentTypeError("must be a name of letters, digits, - and _")
+    return text
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; `command` is the command's name."""
+    top = _Parser(
+        prog="postsink",
+        description="Keeps knowledge of a mail host's mail without keeping its users' addresses.",
+        allow_abbrev=False,
+    )
+    _config_option(top)
+    top.add_argument("--version", action="version", version=f"postsink {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name: str, words: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+        _config_option(made, default=argparse.SUPPRESS)  # after the command, too; here it must not undo the first
+        return made
+
+    one = command("import", "read archived Postfix logs into the store")
+    one.add_argument("files", nargs="*", metavar="FILE", help="plain, .gz, .bz2, .xz, .zst; none or - is stdin")
+    one.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
+    one.add_argument("--year", type=_year, help="year of a file's first line without one")
+    one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
+
+    one = command("run", "take lines as they are logged: the daemon")
+    one.add_argument("--stdin", action="store_true", help="read lines on standard input, too; its end ends the daemon")
+    one.add_argument("--daemonize", action="store_true", help="detach; words go to syslog")
+    one.add_argument("--pid-file", type=Path, metavar="FILE", help="of a detached daemon")
+    one.add_argument("--again", type=int, help=argparse.SUPPRESS)  # see sink.service.anew
+
+    one = command("omprog", "hand lines of rsyslog's omprog to the daemon, and confirm them")
+    one.add_argument("--direct", action="store_true", help="without a daemon: keep what comes of them itself")
+    one.add_argument("--again", type=int, help=argparse.SUPPRESS)
+
+    one = command("status", "show what the daemon has done")
+    one.add_argument("--json", action="store_true", help="as one JSON object")
+
+    _keys_and_rows(command)
+    _mail_host(command)
+    return top
+
+def _keys_and_rows(command: Adder) -> None:
+    _keys_actions(command("keys", "make, list, rotate, destroy and hand on the keys"))
+
+    command("pseudonym", "turn addresses on stdin, a line each, into pseudonyms")
+
+    one = command("lookup", "find the rows of addresses on stdin, a line each")
+    one.add_argument("--since", type=_moment, metavar="TIME", help="logged then or later, like 2026-11-02T08:00")
+    one.add_argument("--until", type=_moment, metavar="TIME", help="logged before")
+    one.add_argument("--sender", action="store_true", help="only where it sent")
+    one.add_argument("--recipient", action="store_true", help="only where it received; with --sender: the second line")
+    one.add_argument("--json", action="store_true", help="as JSON objects, one a line, with all columns")
+
+    one = command("forget", "forget the addresses on stdin, a line each, in all rows")
+    one.add_argument("--again", action="store_true", help="forget all that were forgotten: after a restore")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+
+    one = command("explain", "show what becomes of each line, with addresses")
+    one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
+    one.add_argument("--year", type=_year, help="year of the first line without one")
+
+    one = command("db", "make, look at, index, prune and empty the store")
+    actions = ("init", "status", "index", "prune", "reset")
+    one.add_argument("action", choices=actions, metavar="ACTION", help="init, status, index, prune or reset")
+    one.add_argument("--older-than", type=_age, metavar="TIME", help="of prune: like 90d; default: keep of the config")
+    one.add_argument("--yes", action="store_true", help="do not ask before prune and reset")
+
+
+def _mail_host(command: Adder) -> None:
+    words = ("rsyslog", "syslog-ng", "journald", "postfix")
+    one = command("enable", "tell syslog or Postfix of postsink")
+    one.add_argument("word", choices=words, metavar="PROGRAM", help="rsyslog, syslog-ng, journald or postfix")
+    one.add_argument("--subject", choices=("size", "none"), metavar="WHAT", help="of postfix: size or none")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+    one = command("disable", "take back what enable did")
+    one.add_argument("word", choices=(*words, "all"), metavar="PROGRAM", help="one of those, or all")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+
+def _keys_actions(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    def action(name: str, words: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+        _config_option(made, default=argparse.SUPPRESS)
+        return made
+
+    action("init", "make the keyring")
+    action("list", "show epochs, check values and numbers of rows")
+    one = action("rotate", "begin a new epoch, with a new key")
+    one.add_argument("--in", dest="ahead", type=_ahead, metavar="TIME", help="how far ahead, like 2h; default 60s")
+    one = action("destroy", "destroy the key of a past epoch, for good")
+    one.add_argument("epoch", type=_number, metavar="EPOCH", help="its number")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    action("reseal", "seal the keyring by the first seal of the config")
+    one = action("export", "write the keyring for another host, sealed by a passphrase")
+    one.add_argument("--to", type=Path, required=True, metavar="FILE", help="a new file")
+    one = action("import", "take over a keyring that another host exported")
+    one.add_argument("file", type=Path, metavar="FILE", help="what keys export wrote")
+
+
+def _config_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    words = "config file (/etc/postsink/postsink.yaml)"
+    parser.add_argument("--config", type=Path, metavar="FILE", default=default, help=words)

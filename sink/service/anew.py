@@ -1,0 +1,46 @@
+"""Begins the program anew in the same process: what it held in memory is gone then, as Python alone can't promise.
+
+Whoever destroys a key wants that. Process id, standard files and what is handed down stay; the new program gets what
+opened the keyring through a pipe, since it may have no right, or no terminal, to get it again.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import sink
+from sink.keys.seal import Secret
+from sink.service.sockets import Left
+
+TYPED, READ = b"t", b"r"  # kinds of secrets
+MOST = 1 << 16  # bytes of one
+LEAST = 100  # descriptors below it are for the sockets, of which listen: names few
+
+
+def begin_anew(secret: Secret | None, words: list[str], left: Left | None = None) -> NoReturn:
+    """Become `postsink WORDS --again FD`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # an ignored signal stays so; a caught one would end it
+    hand, end = os.pipe()
+    if secret is not None:
+        os.write(end, (TYPED if secret.typed else READ) + secret.value)
+    os.close(end)
+    if left is not None:
+        hand = fcntl.fcntl(hand, fcntl.F_DUPFD, LEAST)  # out of the way
+        left.hand_down()
+    os.set_inheritable(hand, True)
+    # It may have been started by a name that leads nowhere from here.
+    os.environ["PYTHONPATH"] = str(Path(sink.__file__).parents[1])
+    os.execv(sys.executable, [sys.executable, "-m", "sink", *words, "--again", str(hand)])
+
+
+def taken_over(hand: int) -> Secret | None:
+    """Return what the program before left."""
+    try:
+        with open(hand, "rb") as file:
+            found = file.read(MOST)
+    except OSError:
+        return None
+    return Secret(found[1:], typed=found[:1] == TYPED) if found else None
