@@ -14,11 +14,12 @@ from tests.judges.program import ROOT, Program, Row
 PATIENCE = 60  # seconds until a command that does not end is a failure
 # Run before a command, in its own process.
 AS_NOBODY = """\
-import os, sys
+import ctypes, os, sys
 from sink import cli
 status = cli.main(sys.argv[1].split("\\n"))  # a first command loads all that a second needs
 if status:
     sys.exit(f"the first command ended with {status}")
+ctypes.CDLL(None).munlockall()  # what root may lock, nobody may not
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
