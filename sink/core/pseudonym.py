@@ -69,8 +69,10 @@ class Pseudonyms:
 
     def delivery_key(self, host: bytes, second: int, pid: bytes, text: bytes) -> bytes:
         """Name a delivery line by itself alone (law 6): host, UTC second, pid, queue id to end of line."""
+        # framed() in one step: of half the time.
+        time = b"%d" % second
         return self.delivery(
-            b"%d:%b%d:%d:%b%d:%b" % (len(host), host, second, len(pid), pid, len(text), text)
+            b"%d:%b%d:%b%d:%b%d:%b" % (len(host), host, len(time), time, len(pid), pid, len(text), text)
         )
 
     def reject_id(self, host: bytes, second: int, micros: int, pid: bytes, text: bytes) -> bytes:
