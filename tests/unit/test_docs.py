@@ -30,6 +30,7 @@ DOCS = sorted(
 README = (TOP / "README.md").read_text()
 COLUMNS = (TOP / "docs/columns.md").read_text()
 COMMANDS = (TOP / "docs/commands.md").read_text()
+PRIVACY = (TOP / "docs/privacy.md").read_text()
 MANUAL = "\n".join([
     README, *((TOP / name).read_text() for name in re.findall(r"\]\(([\w/]+\.md)\)", README))
 ])
@@ -110,6 +111,11 @@ def view_columns(view: str) -> list[str]:
 def test_each_column_has_its_line_in_the_order_of_the_view(view: str) -> None:
     tables = section(COLUMNS, f"## {view}").partition("\n### ")[0]
     assert cells(tables, 0) == view_columns(view)
+
+
+def test_each_column_is_judged_for_what_it_tells() -> None:
+    told = cells(section(PRIVACY, "## What each column tells"), 0)
+    assert sorted(told) == sorted(view_columns("delivery_text"))
 
 
 def test_final_outcomes_have_the_columns_of_attempts() -> None:
