@@ -21,6 +21,7 @@ _GET_DUMPABLE: Final = 3  # PR_GET_DUMPABLE, PR_SET_DUMPABLE [linux/prctl.h]
 _SET_DUMPABLE: Final = 4
 _LOCK: Final = 1 | 2 | 4  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is never touched costs no memory [mlockall(2)]
 _IPC_LOCK: Final = 1 << 14  # CAP_IPC_LOCK [linux/capability.h]
+_TOTAL_SWAP: Final = 8  # of struct sysinfo, in longs: after uptime, three loads and four kinds of RAM [sysinfo(2)]
 _SEEN: Final = "processes of the same user can read its memory; allow prctl in the unit's SystemCallFilter="
 _SWAPPED: Final = (
     "memory may be swapped to a disk; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or turn swap off"
@@ -77,6 +78,10 @@ def _may_lock() -> bool:
 
 def _swaps(root: Path) -> bool:
     """Tell whether there is swap that is no RAM; zram is."""
+    if not (root / "proc/swaps").exists():  # ProcSubset=pid of a unit hides it
+        known = (ctypes.c_ulong * 64)()
+        ctypes.CDLL(None).sysinfo(known)
+        return bool(known[_TOTAL_SWAP])
     devices = [line.split()[0] for line in _lines(root / "proc/swaps", "/")]
     return any(not device.startswith("/dev/zram") for device in devices)
 

@@ -1,7 +1,7 @@
 """What Python itself would say of an error, a thread, a warning or a log record: class and place, never a value.
 
 Arguments of an exception, texts of warnings, log messages of libraries and the repr of an object may all quote a line
-or a key. So may a line of code, no: but places are enough. faulthandler stays off; it would print places alone, too.
+or a key; the name of a class, of a file and of a logger can't. faulthandler stays off, though it prints places alone.
 """
 
 import logging
