@@ -7,11 +7,12 @@ import gzip
 import lzma
 import re
 import shutil
+import socket
 import subprocess
-import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any
 
 from sink import config
 from sink.installation import open_keyring
+from tests.integration.asking import command
 from tests.integration.live.omprog import Child
-from tests.integration.live.service import Service, failing
+from tests.integration.live.service import Service, failing, with_bug
 from tests.judges.program import Program
 from tests.leak import planted
 from tests.leak.canaries import WORDS, Searcher
@@ -31,6 +33,31 @@ _VALUE = re.compile(rb"[=<\[ ]([^<>\[\]=, ]*@[^<>\[\]=, ]+|[\w-]+\.[\w.-]+)")
 
 def lines_of(data: tuple[bytes, ...]) -> bytes:
     return b"".join(line + b"\n" for line in data)
+
+
+class SystemLog:
+    """Listens where syslog(3) speaks to, unless somebody does already; what is said there is seen by strace."""
+
+    PATH = Path("/dev/log")
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.is_ours = not self.PATH.exists()
+        if self.is_ours:
+            self._socket.bind(str(self.PATH))
+            threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # closed
+            while data := self._socket.recv(1 << 16):
+                self.said.append(data)
+
+    def close(self) -> None:
+        if self.is_ours:
+            self.PATH.unlink()
+            self._socket.shutdown(socket.SHUT_RD)
+        self._socket.close()
 
 
 class Ground:
@@ -48,6 +75,7 @@ class Ground:
             listen=[{"stream": "stream"}, {"datagram": "datagram"}],
         ).make_keys()  # fmt: skip
         self._number = 0
+        self.syslog = SystemLog()
 
     @cached_property
     def searcher(self) -> Searcher:
@@ -101,10 +129,11 @@ class Ground:
             (home / "seal.key").unlink()
         program.store = home / "s.sqlite"
         watch.known |= {program.config, home / "seal.key"}
-        with ExitStack() as stack:
-            yield Drive(self, watch, program, stack)
+        with ExitStack() as kept, ExitStack() as stack:
+            yield Drive(self, watch, program, stack, kept)
 
     def close(self) -> None:
+        self.syslog.close()
         shutil.rmtree(self.top)
 
 
@@ -115,20 +144,21 @@ class Drive:
     ground: Ground
     watch: Watch
     program: Program
-    stack: ExitStack
+    stack: ExitStack  # what ends before the search
+    kept: ExitStack  # what ends after it, such as a disk of its own
 
-    def words(self, *arguments: str | Path, place: str = "", number: int = 1) -> list[str]:
-        """The command line; with a place, one that kills itself there."""
-        if place:
-            return [*failing(self.program, place, number), *map(str, arguments)]
-        return [sys.executable, "-m", "sink", "--config", str(self.program.config), *map(str, arguments)]
+    def words(self, *arguments: str | Path, place: str = "", number: int = 1, bug: str = "") -> list[str]:
+        """The command line; with a place, one that kills itself there; with a bug, lines of Python to run first."""
+        words = failing(self.program, place, number) if place else command(self.program)
+        words = with_bug(self.program, bug) if bug else words
+        return [*words, *map(str, arguments)]
 
     def run(
         self, *arguments: str | Path, status: int | tuple[int, ...] = 0, before: tuple[str, ...] = (), place: str = "",
-        number: int = 1, **given: Any,
+        number: int = 1, bug: str = "", **given: Any,
     ) -> str:  # fmt: skip
         """Run a command to its end, which must be as it should; return what it said."""
-        done = self.watch.run(*before, *self.words(*arguments, place=place, number=number), **given)
+        done = self.watch.run(*before, *self.words(*arguments, place=place, number=number, bug=bug), **given)
         said = (done.stderr or b"").decode()
         wanted = (status,) if isinstance(status, int) else status
         assert done.returncode in wanted, f"{arguments}: {done.returncode}, not {status}: {said}"

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.leak.cases import COMMANDS, Case
+from tests.leak.failures import FAILURES
 from tests.leak.ground import Ground
 from tests.leak.live import LIVE
 
-CASES = (*COMMANDS, *LIVE)
+CASES = (*COMMANDS, *LIVE, *FAILURES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.asking import environment
 from tests.integration.live.canary import leaks
 from tests.integration.live.confirming import Confirming, deliver
-from tests.integration.live.service import KILLED, Service, Spoken
+from tests.integration.live.service import KILLED, Service
 from tests.integration.live.verdict import counted, same_rows
 from tests.judges.program import Program
 
@@ -44,20 +41,6 @@ Pseudonyms.delivery_key = lambda self, host, second, pid, text: key(self, host, 
 }
 
 
-class Seeded(Service):
-    """A daemon with a bug."""
-
-    def __init__(self, program: Program, bug: str) -> None:
-        script = f"{bug}\nimport sys\nfrom sink import cli\nsys.exit(cli.main(sys.argv[1:]))"
-        self.program = program
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", script, "--config", str(program.config), "run"],
-            env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.said = Spoken(self.process)
-        self.said.until("ready")
-
-
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_is_found(
     bug: str, live: Program, some_lines: list[bytes], some_imported: Program, tmp_path: Path
@@ -66,7 +49,7 @@ def test_a_bug_is_found(
     done = 0
     while done < len(some_lines):
         end = min(done + 100, len(some_lines))
-        with Seeded(live, BUGS[bug]) as service:
+        with Service(live, bug=BUGS[bug]) as service:
             with Confirming(service.stream) as client:
                 again = max(done - 1, 0)
                 client.send(*some_lines[again:end])

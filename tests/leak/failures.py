@@ -1,0 +1,424 @@
+"""Drives in which something fails: disks, stores, keys, configs, lines, signals, and the program itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sink.fault import CONFIG, DATA, NOINPUT, OK, TEMPFAIL
+from tests.integration.live.confirming import Confirming, send_datagrams, send_plain
+from tests.integration.live.service import KILLED, Service, eventually
+from tests.integration.live.test_poison import HEAD, POISON
+from tests.judges.program import Program
+from tests.leak import planted
+from tests.leak.canaries import STEM
+from tests.leak.cases import Case
+from tests.leak.ground import Drive
+from tests.leak.live import all_lines
+from tests.leak.watch import from_zstd, to_standard_output
+
+BUG = 70  # sysexits EX_SOFTWARE
+STDERR = 120  # Python's own, where stderr can't be written at its end
+NOTHING_GROWS = ("prlimit", "--fsize=40000:40000")
+# An error that nobody foresaw, with all that the parser knew in its values and in those it came from.
+BROKEN = """
+from sink.core.parse import Parser
+def broken(self, program, word, text):
+    given = repr((word, text))
+    try:
+        int(given)
+    except ValueError as error:
+        raise KeyError(given, text, self.__dict__) from error
+Parser.parse = Parser.parse_rest = broken
+"""
+# The same where Python would speak by itself: in a thread, in a destructor, as a warning, in a library's log.
+SPEAKING = """
+import logging, threading, warnings
+from sink.core.pipeline import Pipeline
+take = Pipeline.take
+def spoken(self, lines):
+    text = repr(lines)
+    class Odd:
+        def __del__(self):
+            raise ValueError(text)
+    def fail():
+        raise ValueError(text)
+    Odd()
+    thread = threading.Thread(target=fail, name=text[:200])
+    thread.start()
+    thread.join()
+    warnings.warn(text)
+    logging.getLogger("a.library").warning("%s %d", text, text)
+    return take(self, lines)
+Pipeline.take = spoken
+"""
+# A core may be as large as it likes, whatever the program says: so it is where core_pattern names a program.
+ENDLESS = """
+import resource
+set_limit = resource.setrlimit
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+set_limit(resource.RLIMIT_CORE, (most, most))
+resource.setrlimit = lambda what, limits: None if what == resource.RLIMIT_CORE else set_limit(what, limits)
+"""
+# Stops in the middle of a line, where stack and heap hold as much as ever.
+STANDING = """
+import os, signal
+from sink.core.pipeline import Pipeline
+apply = Pipeline.apply
+def standing(self, *given, **named):
+    found = apply(self, *given, **named)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    Pipeline.apply = apply
+    return found
+Pipeline.apply = standing
+"""
+
+
+def changed(drive: Drive, **settings: object) -> None:
+    known = yaml.safe_load(drive.program.config.read_text())
+    drive.program.config.write_text(yaml.safe_dump({**known, **settings}))
+
+
+def disk(drive: Drive, options: str) -> Path:
+    """A disk of its own for the store; searched before it goes."""
+    folder = drive.watch.root / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("a small disk can't be mounted here")
+    drive.kept.callback(subprocess.run, ["umount", folder], check=True)
+    changed(drive, store=str(folder / "s.sqlite"))
+    drive.program.store = folder / "s.sqlite"
+    return folder
+
+
+# -- disks and stores
+
+
+def import_on_a_full_disk(drive: Drive) -> None:
+    said = drive.run("import", drive.log("log"), status=TEMPFAIL, before=NOTHING_GROWS)
+    assert "free some space" in said
+
+
+def run_on_a_full_disk(drive: Drive) -> None:
+    disk(drive, "size=400k,mode=755")
+    service = drive.serve()
+    with Confirming(service.stream) as client:
+        for number in range(0, len(all_lines()), 50):
+            client.send(*all_lines()[number : number + 50])
+            if not client.has_answer(1):
+                break
+            client.take()
+        service.said.until("can't take more")
+        send_datagrams(service.datagram, planted.fields())
+        service.said.until("dropped")
+        drive.watch.look_at(service.process.pid)
+        service.send(signal.SIGTERM)
+        assert service.ended() == TEMPFAIL
+
+
+def on_a_disk_that_is_read_only(drive: Drive) -> None:
+    folder = disk(drive, "size=4m,mode=755")
+    drive.run("db", "init")
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    for words in (("import", drive.log("log")), ("db", "index"), ("run",)):
+        drive.run(*words, status=(73, 75, 77))
+
+
+def damaged_store(drive: Drive) -> None:
+    """Its pages are junk from the middle on; then it is no store at all."""
+    store = drive.program.store
+    whole = store.read_bytes()
+    third = len(whole) // 3
+    for data in (whole[:third] + b"\xa5" * 2 * third, whole[:100] + b"\xa5" * 9_000, b"junk" * 999):
+        store.write_bytes(data)
+        for words in (("import", drive.log("log")), ("db", "index"), ("db", "status"), ("run",)):
+            drive.run(*words, status=(OK, DATA, TEMPFAIL, CONFIG), timeout=20)
+
+
+def store_that_goes(drive: Drive) -> None:
+    service = drive.serve()
+    with Confirming(service.stream) as client:
+        client.send(*all_lines()[:10])
+        client.until(10)
+        for path in drive.program.folder.glob("s.sqlite*"):
+            if path.suffix not in (".lock", ".control"):
+                path.rename(path.with_name("old-" + path.name))
+        with suppress(ConnectionError):
+            client.send(*all_lines()[10:])
+            while client.take():
+                pass
+    assert service.ended() == CONFIG
+
+
+def store_that_is_held(drive: Drive) -> None:
+    """Another program writes for as long as it likes; a second daemon, a reset beside the first."""
+    service = drive.serve()
+    drive.run("run", status=TEMPFAIL)
+    drive.run("db", "reset", "--yes", status=TEMPFAIL)
+    with closing(sqlite3.connect(drive.program.store, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with Confirming(service.stream) as client:
+            client.send(*all_lines()[:400])
+            service.said.until("can't take more")
+            holder.execute("ROLLBACK")
+            client.until(400)
+    assert service.stop() == OK
+
+
+# -- keys and config
+
+
+def keyring_that_does_not_fit(drive: Drive) -> None:
+    """Damaged, missing, under another seal, of another store."""
+    keyring, seal = drive.program.folder / "keyring", drive.program.folder / "seal.key"
+    right = keyring.read_bytes()
+    keyring.unlink()
+    drive.run("import", drive.log("log"), status=NOINPUT)
+    keyring.touch(0o600)
+    for data in (right[:-3] + b"xyz", right[: len(right) // 2]):
+        keyring.write_bytes(data)
+        drive.run("run", status=CONFIG)
+    keyring.write_bytes(right)
+    seal.chmod(0o600)
+    seal.write_text(f"{os.urandom(32).hex()}\n")
+    for words in (("import", drive.log("log")), ("omprog", "--direct"), ("pseudonym",), ("keys", "list")):
+        drive.run(*words, status=CONFIG)
+    other = Program(drive.watch.root / "other", timezone="UTC", store=str(drive.program.store)).make_keys()
+    for name in ("keyring", "seal.key"):
+        (drive.program.folder / name).unlink()
+        (other.folder / name).rename(drive.program.folder / name)
+    for words in (("import", drive.log("log")), ("run",)):
+        drive.run(*words, status=CONFIG)
+
+
+def wrong_configs(drive: Drive) -> None:
+    """No word of a config's values comes out: a password may stand there."""
+    right = drive.program.config.read_text()
+    wrong = (
+        f"stroe: {STEM}\n", f"database: {{{STEM}: {STEM}}}\n", f"database: '{STEM}\n", f"queue_id: {STEM}\n",
+        f"- {STEM}\n", f"\t{STEM}: 1\n", f"patience: {STEM}\n", f"trusted_networks: [{STEM}]\n", f"seal: {STEM}\n",
+        f"listen: [{{{STEM}: x}}]\n", f"reject_patterns: {STEM}\n", f"when_full: {STEM}\n", f"&{STEM} *{STEM}\n",
+    )  # fmt: skip
+    for text in wrong:
+        drive.program.config.write_text(text if text.startswith("-") else right + text)
+        drive.run("import", drive.log("log"), status=CONFIG)
+
+
+# -- lines
+
+
+def poison() -> bytes:
+    lines = [planted.planted(line) for line in POISON]
+    lines += [line + STEM.encode() for line in POISON if len(line) < 5_000 and line.rstrip(b"\0") != HEAD[:-1]]
+    return b"\n".join(lines) + b"\n"
+
+
+def poison_imported(drive: Drive) -> None:
+    drive.run("import", "--year", "2026", input=poison())
+
+
+def poison_explained(drive: Drive) -> None:
+    drive.run("explain", "--year", "2026", input=poison())
+
+
+def poison_sent(drive: Drive) -> None:
+    """As lines, as datagrams, as other protocols, and as questions to the daemon."""
+    lines = poison().split(b"\n")
+    service = drive.serve()
+    send_plain(service.stream, [b"first", *lines])
+    send_datagrams(service.datagram, [line for line in lines if len(line) < 60_000])
+    for data in (b"\0postsink 2\n" + lines[-2], b"\0postsink 1\n\x7f\xff\xff\xff" + lines[-2], b"\0" + lines[-2]):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(service.stream))
+            one.sendall(data)
+    for question in (f'{{"ask": "{STEM}"}}\n', f'{{"{STEM}": 1}}\n', f"[{STEM}\n", f'["{STEM}"]\n'):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(f"{drive.program.store}.control")
+            one.sendall(question.encode())
+            one.recv(4096)
+    drive.watch.look_at(service.process.pid)
+    assert service.stop() == OK
+
+
+def archives_that_break_off(drive: Drive) -> None:
+    junk = drive.ground.top / "junk"
+    junk.write_bytes(bytes(range(256)) * 99 + STEM.encode() * 9)
+    for path in (drive.log("cut"), drive.log("damaged"), junk):
+        drive.run("import", path, status=DATA)
+    drive.run("import", drive.log("log"), "nothing", status=NOINPUT)
+    drive.run("import", drive.log("log"), drive.ground.top, status=NOINPUT)
+
+
+# -- signals
+
+
+def killed(place: str, number: int) -> Callable[[Drive], None]:
+    """The daemon dies at a place, and what it left is searched; then another goes on from there."""
+
+    def play(drive: Drive) -> None:
+        service = drive.serve(place=place, number=number)
+        with suppress(ConnectionError), Confirming(service.stream) as client:
+            for at in range(0, len(all_lines()), 100):
+                client.send(*all_lines()[at : at + 100])
+                if not client.take():
+                    break
+        assert service.ended() == KILLED
+        for name in ("s.sqlite", "s.sqlite-wal", "s.sqlite-shm"):
+            path = drive.program.folder / name
+            path.with_name("killed-" + name).write_bytes(path.read_bytes())
+        service = drive.serve()
+        assert service.stop() == OK
+
+    return play
+
+
+def import_killed(drive: Drive) -> None:
+    for place, number in (("insert", 4), ("commit", 1), ("parse", 2)):
+        drive.run("import", "--stream", "daily", drive.log("log"), place=place, number=number, status=KILLED)
+    drive.run("import", "--stream", "daily", drive.log("log"))
+
+
+def interrupted(drive: Drive) -> None:
+    """Ctrl-C while it waits for more."""
+    reader, writer = os.pipe()
+    words = [*drive.watch.trace.prefix, *drive.words("import", "--year", "2026", "-")]
+    with subprocess.Popen(words, stdin=reader, stderr=subprocess.PIPE, env=drive.watch.environment) as process:
+        os.close(reader)
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(drive.log("log").read_bytes())
+            pipe.flush()
+            pipe.write(b"half a line with " + STEM.encode())
+            pipe.flush()
+            eventually_read(pipe.fileno())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == TEMPFAIL
+            assert process.stderr is not None
+            assert b"stopped" in process.stderr.read()
+
+
+def eventually_read(pipe: int) -> None:
+    """Wait until a pipe is empty."""
+    from fcntl import ioctl
+    from struct import unpack
+    from termios import FIONREAD
+
+    eventually(lambda: unpack("i", ioctl(pipe, FIONREAD, b"\0" * 4))[0] == 0)
+
+
+def dumped(number: int, bug: str = "") -> Callable[[Drive], None]:
+    """A signal that leaves a core, in the middle of a line.
+
+    core_pattern may name a file, here in the daemon's folder, or a program: strace tells whether the kernel has written
+    one, wherever it went.
+    """
+
+    def play(drive: Drive) -> None:
+        service = drive.serve(bug=ENDLESS + STANDING + bug)
+        with Confirming(service.stream) as client:
+            client.send(*planted.fields())
+            wait_until_stopped(service)
+            drive.watch.look_at(service.process.pid)
+            service.send(number)
+            service.send(signal.SIGCONT)
+            assert service.ended() == -number
+
+    return play
+
+
+def wait_until_stopped(service: Service) -> None:
+    stat = Path("/proc") / str(service.process.pid) / "stat"
+    eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] in "Tt")
+
+
+# -- bugs of ours
+
+
+def crashed(*words: str) -> Callable[[Drive], None]:
+    """An error that nobody foresaw ends a command with its class and place."""
+
+    def play(drive: Drive) -> None:
+        said = drive.run(*words, bug=BROKEN, status=BUG, input=drive.log("fields").read_bytes())
+        if words[0] != "omprog":  # rsyslogd gives it no stderr: it speaks to syslog
+            assert "a bug: KeyError at" in said
+        elif drive.ground.syslog.is_ours:
+            eventually(lambda: any(b"a bug: KeyError at" in words for words in drive.ground.syslog.said))
+
+    return play
+
+
+def daemon_crashed(drive: Drive) -> None:
+    service = drive.serve(bug=BROKEN, may_crash=True)
+    with suppress(ConnectionError), Confirming(service.stream) as client:
+        client.send(*all_lines())
+        while client.take():
+            pass
+    assert service.ended() == BUG
+    assert "a bug" in "\n".join(service.said.all)
+
+
+def daemon_speaking(drive: Drive) -> None:
+    variables = {"PYTHONDEVMODE": "1", "PYTHONFAULTHANDLER": "1"}
+    service = drive.serve(bug=SPEAKING, variables=variables, may_crash=True)
+    with Confirming(service.stream) as client:
+        client.send(*planted.fields())
+        client.until(len(planted.fields()))
+    assert service.stop() == OK
+    assert "a warning: UserWarning" in "\n".join(service.said.all)
+
+
+# -- standard files
+
+
+def standard_files(drive: Drive) -> None:
+    """Each is closed, or full; or nobody reads what is printed."""
+    log = drive.log("log")
+    for number in range(3):
+        words = ("import", "--json", *(() if number == 0 else (log,)))
+        drive.run(*words, status=NOINPUT if number == 0 else OK, preexec_fn=lambda number=number: os.close(number))
+    with open("/dev/full", "wb") as full:
+        drive.run("import", "--json", log, status=TEMPFAIL, stdout=full)
+        drive.run("import", log, status=(OK, TEMPFAIL, STDERR), stderr=full)
+    for words in (("import", "--json", log), ("db", "status"), ("keys", "list")):
+        reader, writer = os.pipe()
+        os.close(reader)
+        drive.run(*words, stdout=writer)
+        os.close(writer)
+
+
+FAILURES = (
+    Case("import: a full disk", import_on_a_full_disk),
+    Case("run: a full disk", run_on_a_full_disk),
+    Case("a disk that is read-only", on_a_disk_that_is_read_only),
+    Case("a damaged store", damaged_store, store=True),
+    Case("run: the store goes", store_that_goes),
+    Case("run: the store is held", store_that_is_held),
+    Case("a keyring that does not fit", keyring_that_does_not_fit, store=True),
+    Case("wrong configs", wrong_configs),
+    Case("poison: imported", poison_imported),
+    Case("poison: explained", poison_explained, allowed=(to_standard_output,)),
+    Case("poison: sent", poison_sent),
+    Case("import: archives that break off", archives_that_break_off, allowed=(from_zstd,)),
+    Case("run: killed before a commit", killed("insert", 3)),
+    Case("run: killed after a commit", killed("commit", 5)),
+    Case("run: killed in a checkpoint", killed("checkpoint", 2)),
+    Case("import: killed", import_killed),
+    Case("import: interrupted", interrupted),
+    Case("run: SIGSEGV", dumped(signal.SIGSEGV)),
+    Case("run: SIGABRT", dumped(signal.SIGABRT)),
+    Case("a bug: import", crashed("import", "--year", "2026")),
+    Case("a bug: explain", crashed("explain"), allowed=(to_standard_output,)),
+    Case("a bug: omprog --direct", crashed("omprog", "--direct")),
+    Case("a bug: run", daemon_crashed),
+    Case("what Python says by itself", daemon_speaking),
+    Case("standard files closed and full", standard_files),
+)
