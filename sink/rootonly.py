@@ -63,6 +63,11 @@ def held() -> list[int]:
     return [file for file in _held.values() if file != _MISSING]
 
 
+def is_there(path: Path) -> bool:
+    """Tells whether a file is there, also where it is held in a folder that only root may look into."""
+    return _held.get(path, _MISSING) != _MISSING or os.path.lexists(path)
+
+
 def folder_of(*paths: Path) -> os.stat_result | None:
     """Gives the status of the first folder that is there, of those of some files."""
     for path in paths:

@@ -55,7 +55,7 @@ def open_secret(seals: Sequence[Seal], *, new: bool = False) -> tuple[Seal, Secr
     refused: list[Fault] = []
     for seal in seals:
         try:
-            if new and isinstance(seal, FileSeal) and not os.path.lexists(seal.path):
+            if new and isinstance(seal, FileSeal) and not rootonly.is_there(seal.path):
                 create_file_seal(seal.path)
             return seal, _open(seal, new)
         except Fault as fault:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,15 +72,31 @@ def owned(folder: Path, user: int, **config: object) -> Program:
     return program
 
 
-def ask_who(program: Program, *arguments: str | Path, stdin: bytes = b"", **more: str) -> tuple[Answer, Who]:
-    """Run a command; tell what it said, and whom it was at its end."""
-    done = subprocess.run(
-        [sys.executable, "-c", TELLING, "--config", str(program.config), *map(str, arguments)],
-        input=stdin, capture_output=True, check=False, cwd=program.folder, env={**environment(), **more},
-        timeout=PATIENCE,
+def ask_who(
+    program: Program, *arguments: str | Path, stdin: bytes = b"", typed: tuple[str, ...] = (), **more: str
+) -> tuple[Answer, Who]:
+    """Run a command, at a terminal where something is typed; tell what it said, and whom it was at its end."""
+    ours, theirs = pty.openpty()
+    # A session's first open of a terminal makes it the controlling one, see credentials(7).
+    code = f"import os; os.close(os.open({os.ttyname(theirs)!r}, os.O_RDWR))\n{TELLING}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--config", str(program.config), *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=program.folder,
+        env={**environment(), **more}, start_new_session=True,
     )  # fmt: skip
-    *words, last = done.stderr.decode().splitlines()
-    assert last.startswith("{"), done.stderr
-    answer = Answer(done.returncode, done.stdout.decode(), "".join(f"{word}\n" for word in words))
+    try:
+        for text in typed:
+            assert select.select([ours], [], [], PATIENCE)[0], "nothing is asked for"
+            while not os.read(ours, 4096).endswith(b": "):
+                pass
+            os.write(ours, text.encode() + b"\n")
+        out, err = process.communicate(stdin, PATIENCE)
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
+    *words, last = err.decode().splitlines()
+    assert last.startswith("{"), err
+    answer = Answer(process.returncode, out.decode(), "".join(f"{word}\n" for word in words))
     assert "Traceback" not in answer.err and "a bug" not in answer.err, answer.err
     return answer, Who(**json.loads(last))

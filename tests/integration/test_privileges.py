@@ -17,14 +17,15 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from sink import arguments, cli
-from sink.fault import CONFIG, NOINPUT, NOPERM, OK
+from sink import arguments
+from sink.fault import CONFIG, NOINPUT, NOPERM, OK, UNAVAILABLE, USAGE
 from tests.integration.asking import Answer, ask, command, environment, one_line, rows
 from tests.integration.owned import NOBODY, STRANGER, ask_who, owned
 from tests.judges.program import ROOT, Program
 
 DEMO = ROOT / "demo" / "mail.log"
 ADDRESS = b"alice@example.com\n"
+PHRASE = "seven small boats drift past"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; run it as root")
 
@@ -53,7 +54,9 @@ class Case(NamedTuple):
 
     words: list[str]
     stdin: bytes = b""
+    typed: tuple[str, ...] = ()  # passphrases
     stays: bool = False  # root, since it touches neither keyring nor store, or needs root for what it does
+    status: int | None = OK  # None: whatever this machine's syslog makes of it
 
 
 # One a command, in an order in which each finds what it needs.
@@ -66,17 +69,20 @@ CASES = {
     "db index": Case(["db", "index"]),
     "run": Case(["run", "--stdin"], DEMO.read_bytes()),
     "omprog": Case(["omprog"], stays=True),
-    "status": Case(["status"]),
+    "status": Case(["status"], status=UNAVAILABLE),
     "pseudonym": Case(["pseudonym"], ADDRESS),
     "explain": Case(["explain", "mail.log"], stays=True),
     "keys rotate": Case(["keys", "rotate"]),
+    "keys destroy": Case(["keys", "destroy", "1", "--yes"], status=USAGE),
+    "keys export": Case(["keys", "export", "--to", "exported"], typed=(PHRASE, PHRASE)),
+    "keys import": Case(["keys", "import", "exported"], typed=(PHRASE,)),
     "keys reseal": Case(["keys", "reseal"]),
     "lookup": Case(["lookup"], ADDRESS),
     "forget": Case(["forget", "--yes"], ADDRESS),
     "db prune": Case(["db", "prune", "--older-than", "36500d", "--yes"]),
     "db reset": Case(["db", "reset", "--yes"]),
-    "enable": Case(["enable", "rsyslog", "--dry-run"], stays=True),
-    "disable": Case(["disable", "all", "--dry-run"], stays=True),
+    "enable": Case(["enable", "rsyslog", "--dry-run"], stays=True, status=None),
+    "disable": Case(["disable", "all", "--dry-run"], stays=True, status=None),
 }
 CHOSEN = {"keys", "db"}  # their actions are commands of their own
 
@@ -99,9 +105,11 @@ def test_each_command_leaves_nothing_of_root_in_the_owners_folder(program: Progr
         (program.folder / name).write_bytes(data)
         (program.folder / name).chmod(0o600)
     program.config.chmod(0o600)
+    program.folder.chmod(0o700)
     for name, case in CASES.items():
-        answer, who = ask_who(program, *case.words, stdin=case.stdin)
+        answer, who = ask_who(program, *case.words, stdin=case.stdin, typed=case.typed)
         assert who.is_root if case.stays else who.is_only(user), (name, who, answer)
+        assert answer.status == case.status or case.status is None, (name, answer)
         assert who.mask == 0o077, name
         strangers = [path for path in program.store.parent.rglob("*") if path.lstat().st_uid != user]
         assert strangers == [], name
