@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sink.config import FileSeal
 from sink.fault import OK
+from sink.keys.keyring import load
 from tests.integration.asking import PATIENCE, ask, command, environment
 from tests.integration.live.confirming import deliver
 from tests.integration.live.service import Service, eventually
@@ -160,6 +162,20 @@ def test_others_can_be_looked_into(program: Program) -> None:
         assert process.stderr.readline() == b"as another user\n"
         assert {"environ", "maps", "fd", "cwd"} <= set(looked(STRANGER, process.pid))
         process.kill()
+
+
+def test_no_secret_is_in_argv_or_environment(program: Program, some_lines: list[bytes]) -> None:
+    """Those everybody can see, these root; of a seal, a key or a line nothing is there."""
+    ring = load(program.folder.parent / "lib/keyring", [FileSeal(program.folder / "seal.key")])
+    seal = (program.folder / "seal.key").read_bytes().strip()
+    keys = [ring.correlation, *(epoch.secret for epoch in ring.epochs if epoch.secret)]
+    secrets = [seal, bytes.fromhex(seal.decode()), *keys, *(key.hex().encode() for key in keys), b"example.com"]
+    with Service(program) as service:
+        assert deliver(program.store.parent / "stream", some_lines[:20]) == 20
+        for name in ("cmdline", "environ", "comm"):
+            shown = Path(f"/proc/{service.process.pid}/{name}").read_bytes()
+            assert shown
+            assert [secret for secret in secrets if secret in shown] == []
 
 
 # -- a core file
