@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import bz2
 import codecs
+import copy
 import hashlib
 import hmac
 import lzma
@@ -83,24 +84,28 @@ def forms(word: bytes) -> Iterator[tuple[str, bytes]]:
 class Searcher:
     """Looks for canaries, and for digests of whole values that no key went into."""
 
-    def __init__(
-        self, words: Iterable[bytes] = WORDS, values: Iterable[bytes] = (), secrets: Iterable[bytes] = ()
-    ) -> None:
-        words, secrets = [word.lower() for word in words], list(secrets)
+    def __init__(self, words: Iterable[bytes] = WORDS, values: Iterable[bytes] = ()) -> None:
+        words = [word.lower() for word in words]
         needles: dict[bytes, str] = {}
         for name, needle in (form for word in words for form in forms(word)):
             needles.setdefault(needle.lower(), name)
         stem = STEM.encode()
         if stem in words:
             needles |= {stem[at : at + FEWEST]: "plain, cut" for at in range(len(stem) - FEWEST + 1)}
-        for secret in secrets:
-            needles[secret.lower()] = "a secret, plain"
-            for core in _core(secret, base64.b64encode, 3, 6):
-                needles[core.lower()] = "a secret, base64"
         self._needles = list(needles.items())
         self._unbroken = [(needle, name) for needle, name in self._needles if name in ("plain", "base64", "base32")]
-        self._hex = [word.hex().encode() for word in (*words, *(word.upper() for word in words), *secrets)]
+        self._hex = [word.hex().encode() for word in (*words, *(word.upper() for word in words))]
         self._digests = {digest(value)[:8].hex().encode() for value in values for digest in _DIGESTS}
+
+    def also(self, secrets: Iterable[bytes]) -> Searcher:
+        """Return one that looks for some secrets, too."""
+        made = copy.copy(self)
+        made._needles, made._hex = [*self._needles], [*self._hex]
+        for secret in secrets:
+            made._needles.append((secret.lower(), "a secret, plain"))
+            made._needles += [(core.lower(), "a secret, in base64") for core in _core(secret, base64.b64encode, 3, 6)]
+            made._hex.append(secret.hex().encode())
+        return made
 
     def find(self, data: bytes) -> str | None:
         """Return what stands in data, with some of its neighbours; None where no canary does."""

@@ -6,16 +6,21 @@ files of Ground.logs. `allowed` names what may go out by intent, such as what `e
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sink.fault import CONFIG, OK, UNAVAILABLE
+from sink.fault import CONFIG, OK, UNAVAILABLE, USAGE
+from tests.leak import planted
 from tests.leak.canaries import STEM
 from tests.leak.ground import Drive
-from tests.leak.watch import Allowance, from_zstd, to_standard_output
+from tests.leak.watch import Allowance, from_zstd, to_standard_output, to_the_seal
 
 ADDRESSES = f"{STEM}alice@{STEM}.example.net\n<{STEM}bob>\n\nnot {STEM} one\n"
+PERSON = f"{STEM}alice@{planted.LOCAL}\n"
+PAIR = f"{STEM}alice@{STEM}.example.net\n{STEM}bob@{planted.LOCAL}\n"
+SINCE = "--since 2026-01-01 --until 2027-12-31T23:59"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Case:
 
 def command(
     line: str, *, status: int | tuple[int, ...] = OK, stdin: str = "", keys: bool = True, store: bool = False,
-    daemon: bool = False, allowed: tuple[Allowance, ...] = (),
+    daemon: bool = False, allowed: tuple[Allowance, ...] = (), name: str = "",
 ) -> Case:  # fmt: skip
     """A command that is run to its end: with text on stdin, or a log where stdin is its name in braces."""
 
@@ -48,7 +53,7 @@ def command(
         assert not line.startswith("explain") or STEM in said
         assert not line.startswith("import") or drive.rows() > 5
 
-    name = line.replace("{", "").replace("}", "") + (" < " + stdin.strip("{}") if stdin.startswith("{") else "")
+    name = name or re.sub("[{}]", "", f"{line} < {stdin}" if stdin.startswith("{") else line)
     words = tuple(word for word in shlex.split(line) if not word.startswith("{"))
     return Case(name, play, (" ".join(words),), allowed, keys, store)
 
@@ -68,13 +73,22 @@ COMMANDS = (
     command("import -", stdin="{gz}"),
     command("explain {log}", allowed=(to_standard_output,)),
     command("explain --year 2026", stdin="{log}", allowed=(to_standard_output,)),
-    command("keys init", keys=False),
-    command("keys list"),
+    command("keys init", keys=False, allowed=(to_the_seal,)),
+    command("keys list", store=True),
+    command("keys rotate", store=True),
+    command("keys rotate --in 2h", daemon=True),
+    command("keys destroy 1 --yes", status=USAGE),
     command("pseudonym", stdin=ADDRESSES),
     command("db init"),
     command("db status", store=True),
     command("db index", store=True),
+    command("db prune --older-than 1d --yes", store=True),
     command("db reset --yes", store=True),
+    command("lookup", stdin=PERSON, store=True),
+    command("lookup --json", stdin=PERSON, store=True),
+    command(f"lookup {SINCE} --sender --recipient", stdin=PAIR, store=True),
+    command("lookup", stdin=ADDRESSES, store=True, name="lookup: some that are none"),
+    command("forget --yes", stdin=PERSON, store=True),
     command("status", daemon=True),
     command("status --json", daemon=True),
     command("enable rsyslog --dry-run", status=TRIED),

@@ -194,6 +194,7 @@ def keyring_that_does_not_fit(drive: Drive) -> None:
     for words in (("import", drive.log("log")), ("omprog", "--direct"), ("pseudonym",), ("keys", "list")):
         drive.run(*words, status=CONFIG)
     other = Program(drive.watch.root / "other", timezone="UTC", store=str(drive.program.store)).make_keys()
+    drive.watch.knows(other)
     for name in ("keyring", "seal.key"):
         (drive.program.folder / name).unlink()
         (other.folder / name).rename(drive.program.folder / name)

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from sink import config
-from sink.installation import open_keyring
+from sink.fault import Fault
+from sink.keys import keyring
 from tests.integration.asking import command
 from tests.integration.live.omprog import Child
 from tests.integration.live.service import Service, failing, with_bug
 from tests.judges.program import Program
 from tests.leak import planted
 from tests.leak.canaries import WORDS, Searcher
-from tests.leak.watch import Allowance, Watch
+from tests.leak.watch import Allowance, Verdict, Watch
 
 _VALUE = re.compile(rb"[=<\[ ]([^<>\[\]=, ]*@[^<>\[\]=, ]+|[\w-]+\.[\w.-]+)")
 
@@ -79,14 +80,10 @@ class Ground:
 
     @cached_property
     def searcher(self) -> Searcher:
-        """Looks for all canaries, their digests, the header token, and what the keyring keeps."""
+        """Looks for all canaries, their digests, and the header token."""
         values = {value.lower() for line in (*planted.current(), *planted.fields()) for value in _VALUE.findall(line)}
         parts = {part for value in values for part in (value, *value.split(b"@"))}
-        ring = open_keyring(config.load(self.first.config))
-        seal = (self.first.folder / "seal.key").read_bytes().strip()
-        secrets = [seal, bytes.fromhex(seal.decode()), ring.correlation]
-        secrets += [epoch.secret for epoch in ring.epochs if epoch.secret]
-        return Searcher((*WORDS, planted.TOKEN.encode()), parts, secrets)
+        return Searcher((*WORDS, planted.TOKEN.encode()), parts)
 
     @cached_property
     def logs(self) -> dict[str, Path]:
@@ -128,7 +125,7 @@ class Ground:
             (home / "keyring").unlink()
             (home / "seal.key").unlink()
         program.store = home / "s.sqlite"
-        watch.known |= {program.config, home / "seal.key"}
+        watch.knows(program)
         with ExitStack() as kept, ExitStack() as stack:
             yield Drive(self, watch, program, stack, kept)
 
@@ -175,6 +172,23 @@ class Drive:
         """Start rsyslogd's child."""
         child = Child(self.program, *options, prefix=self.watch.trace.prefix, **given)
         return self.stack.enter_context(child)
+
+    def verdict(self) -> Verdict:
+        """End what runs, and search; what the keyring keeps, and what locks it, is looked for, too."""
+        self.stack.close()
+        self.watch.searcher = self.watch.searcher.also(self.secrets)
+        return self.watch.verdict()
+
+    @property
+    def secrets(self) -> set[bytes]:
+        """All keys, and the seal both as it is written and as it is meant."""
+        found = {path.read_bytes().strip() for path in self.program.folder.glob("*.key")}
+        found |= {bytes.fromhex(seal.decode()) for seal in found}
+        with suppress(Fault):  # damaged or missing
+            settings = config.load(self.program.config)
+            ring = keyring.load(settings.keyring, settings.seal)
+            found |= {ring.correlation, *(epoch.secret for epoch in ring.epochs if epoch.secret)}
+        return found
 
     def log(self, name: str) -> Path:
         return self.ground.logs[name]

@@ -187,7 +187,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._ours, self.theirs = pty.openpty()
-        self._seen = bytearray()
+        self._seen, self._at = bytearray(), 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -198,6 +198,14 @@ class Terminal:
             except OSError:  # nobody has it open any more
                 return
             self._seen += data
+
+    def until(self, words: str) -> None:
+        """Wait until some words are shown, behind all that was waited for before."""
+        eventually(lambda: self._seen.find(words.encode(), self._at) >= 0, PATIENCE)
+        self._at = self._seen.find(words.encode(), self._at) + len(words)
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode() + b"\n")
 
     def close(self) -> bytes:
         os.close(self.theirs)

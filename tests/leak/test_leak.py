@@ -10,15 +10,15 @@ from tests.leak.cases import COMMANDS, Case
 from tests.leak.failures import FAILURES
 from tests.leak.ground import Ground
 from tests.leak.live import LIVE
+from tests.leak.persons import PERSONS
 
-CASES = (*COMMANDS, *LIVE, *FAILURES)
+CASES = (*COMMANDS, *LIVE, *PERSONS, *FAILURES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_nothing_raw_comes_out(case: Case, ground: Ground, record_property: Callable[[str, object], None]) -> None:
     with ground.drive(*case.allowed, keys=case.keys, store=case.store) as drive:
         case.play(drive)
-        drive.stack.close()
-        found = drive.watch.verdict()
+        found = drive.verdict()
     record_property("searched", found)
     assert found.leaks == []

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.judges.program import ROOT
+from tests.judges.program import ROOT, Program
 from tests.leak.canaries import REACH, Searcher
 from tests.leak.traced import COPIES, OPENS, PATIENCE, WRITES, Call, Trace
 
@@ -44,6 +44,16 @@ def from_zstd(call: Call) -> bool:
     return call.program == "zstd" and to_standard_output(call)
 
 
+def to_the_seal(call: Call) -> bool:
+    """A seal is a file that holds its secret."""
+    return call.name == "write" and call.target.endswith(".key")
+
+
+def to_itself(call: Call) -> bool:
+    """A daemon that begins anew leaves what opens the keyring in a pipe, for itself."""
+    return call.name == "write" and call.fd > 2 and call.target.startswith("pipe:")
+
+
 @dataclass
 class Verdict:
     """What was searched, and what was found."""
@@ -65,12 +75,16 @@ class Watch:
         for name in ("home", "tmp"):
             (self.root / name).mkdir(parents=True)
         self.trace = Trace(folder / "traces")
-        self.known: set[Path] = set()  # files that hold raw text by their operator's hand
-        self._searcher = searcher
+        self._known: set[Path] = set()  # files that hold words of their operator's, and secrets by intent
+        self.searcher = searcher
         self._allowed = allowed
         self._verdict = Verdict()
         self._copies = folder / "copies"
         self._copies.mkdir()
+
+    def knows(self, program: Program) -> None:
+        """Leave out an installation's config, where local domains stand, and its seals."""
+        self._known |= {program.config, program.folder / "seal.key", program.folder / "new.key"}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -110,7 +124,7 @@ class Watch:
         leaks = self._verdict.leaks
         leaks += self.trace.cores()
         written: set[str] = set()
-        joined, waiting = _Joined(), _Waiting(self._searcher)
+        joined, waiting = _Joined(), _Waiting(self.searcher)
         for call in self.trace.calls():
             self._verdict.calls += 1
             leaks += self._oddities(call, written)
@@ -128,7 +142,7 @@ class Watch:
 
     def _search(self, data: bytes, where: str) -> None:
         self._verdict.size += len(data)
-        found = self._searcher.find(data)
+        found = self.searcher.find(data)
         if found:
             self._verdict.leaks.append(f"{where}: {found}")
 
@@ -154,10 +168,10 @@ class Watch:
         """Whether what was copied is a plain file that is still there, and holds nothing."""
         source = call.files[-1][1] if call.name == "sendfile" else call.target
         path = Path(source)
-        return path.is_file() and self._searcher.find(_head(path)) is None
+        return path.is_file() and self.searcher.find(_head(path)) is None
 
     def _left(self, written: Iterable[str]) -> Iterator[Path]:
-        yield from (path for path in sorted(self.root.rglob("*")) if path not in self.known)
+        yield from (path for path in sorted(self.root.rglob("*")) if path not in self._known)
         for name in sorted(written):
             path = Path(name)
             if not path.is_relative_to(self.root) and not name.startswith(_SYSTEM) and path.is_file():
@@ -175,12 +189,12 @@ class Watch:
             pieces.append((_head(path), f"what is left in {path.name}"))
         for data, where in pieces:
             self._verdict.size += len(data)
-            found = self._searcher.find(data)
+            found = self.searcher.find(data)
             if found:
                 yield f"{where}: {found}"
         if pieces[-1][0].startswith(b"SQLite format 3\0"):
             for table, values in self._tables(path):
-                found = self._searcher.find_values(values)
+                found = self.searcher.find_values(values)
                 if found:
                     yield f"table {table} of {path.name}: {found}"
 
