@@ -154,6 +154,11 @@ def _mail_host(command: Adder) -> None:
     one.add_argument("word", choices=(*words, "all"), metavar="PROGRAM", help="one of those, or all")
     one.add_argument("--dry-run", action="store_true", help="show what would be done")
 
+    one = command("doctor", "find where raw lines still reach a disk, or secrets are open")
+    words_of_root = "look at the host under this folder, such as a mounted image"
+    one.add_argument("--root", type=Path, metavar="FOLDER", default=Path("/"), help=words_of_root)
+    one.add_argument("--json", action="store_true", help="as one JSON object")
+
 
 def _keys_actions(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)

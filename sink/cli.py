@@ -125,9 +125,16 @@ def _disable(settings: Config, given: argparse.Namespace) -> int:
     return enable.disable(given.word, dry_run=given.dry_run, config=given.config)
 
 
+def _doctor(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools.doctor import examination
+
+    return examination.run(given.config, as_json=given.json, root=given.root)
+
+
 COMMANDS: dict[str, Command] = {
     "import": _import, "run": _run, "omprog": _omprog, "status": _status, "keys": _keys, "pseudonym": _pseudonym,
     "lookup": _lookup, "forget": _forget, "explain": _explain, "db": _db, "enable": _enable, "disable": _disable,
+    "doctor": _doctor,
 }  # fmt: skip
 
 
@@ -138,7 +145,9 @@ def main(typed: Sequence[str] | None = None) -> int:
     _standard_files()
     try:
         given = arguments.parser().parse_args(typed)
-        status = COMMANDS[given.command](config.load(given.config), given)
+        # doctor reads the config of another root, and opens no file that it names
+        settings = Config() if given.command == "doctor" else config.load(given.config)
+        status = COMMANDS[given.command](settings, given)
     except SystemExit as end:  # of --help and --version
         status = int(end.code or OK)
     except Fault as fault:

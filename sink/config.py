@@ -131,14 +131,27 @@ def load(path: Path | None = None) -> Config:
         if path is None and fault.status == NOINPUT:
             return Config()
         raise
-    path = path or DEFAULT_PATH
+    fields = _fields(path or DEFAULT_PATH, text, _READERS)
+    tokens = fields.pop("header_tokens", None)
+    found = Config(**fields)
+    return found if tokens is None else replace(found, header_tokens=_tokens(tokens, found))
+
+
+def survey(path: Path, text: str) -> tuple[Config, Path | None]:
+    """Reads a config's text for doctor, and opens no file that it names: those may be of another root, or open to
+    others. Gives the config without the tokens, and the path of their file.
+    """
+    fields = _fields(path, text, {**_READERS, "local_domains": _local_domains_unopened})
+    tokens = fields.pop("header_tokens", None)
+    return Config(**fields), tokens
+
+
+def _fields(path: Path, text: str, readers: Mapping[str, Callable[[Value], Any]]) -> dict[str, Any]:
     node = compose(path, text)
     if node is None or Value(path, "", node).is_null():
-        return Config()
-    fields = Value(path, "the file", node).fields(_READERS)
-    tokens = fields.pop("header_tokens", None)
-    found = Config(**{key: value for key, value in fields.items() if value is not None})
-    return found if tokens is None else replace(found, header_tokens=_tokens(tokens, found))
+        return {}
+    fields = Value(path, "the file", node).fields(readers)
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _path(value: Value) -> Path:
@@ -211,6 +224,10 @@ def _local_domains(value: Value) -> tuple[str, ...]:
             raise item.fault("holds something that is no domain; write names like example.com")
         domains.append(domain)
     return tuple(dict.fromkeys(domains))
+
+
+def _local_domains_unopened(value: Value) -> tuple[str, ...] | None:
+    return _local_domains(value) if value.is_list() else None
 
 
 def _domain_file(path: Path) -> tuple[str, ...]:

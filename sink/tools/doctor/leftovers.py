@@ -1,0 +1,132 @@
+"""Raw lines from before: logs, their rotated copies, the persistent journal, queues on the disk.
+
+A file is opened and looked for the mark of a Postfix line; nothing of what it holds is kept or said.
+"""
+
+import bz2
+import gzip
+import lzma
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from io import BufferedIOBase, BufferedReader
+from typing import Final
+
+from sink.tools.doctor.finding import Finding, found
+from sink.tools.doctor.tree import Tree
+
+_FOLDERS: Final = ("/var/log", "/var/log/mail", "/var/log/postfix", "/var/log/syslog-ng", "/var/spool/rsyslog",
+                   "/var/lib/syslog-ng")  # fmt: skip
+_JOURNALS: Final = ("/var/log/journal/*/*.journal", "/var/log/journal/*/*.journal~")
+# postfix/smtpd[9]: as a tag, also cut at the slash, and as RFC 5424 has it; or one of its daemons under another name
+_LINE: Final = re.compile(
+    rb"\bpostfix[\w.-]{0,40}(?:/[\w./-]{1,60})?(?:\[\d+\]: | \d+ - )"
+    rb"|/(?:smtpd?|qmgr|cleanup|pickup|bounce|local|virtual|lmtp|pipe|error|postscreen)\[\d+\]: "
+)
+_FIELD: Final = b"SYSLOG_IDENTIFIER=postfix"  # journald packs long fields only
+_MOST: Final = 1 << 26  # bytes, ours: a mail log holds such a line long before
+_MOST_JOURNALS: Final = 1 << 31
+_CHUNK: Final = 1 << 20
+_OVERLAP: Final = 256
+_ROTATED: Final = re.compile(r"(?:[.-]\d[\d-]*)?(?:\.(?:gz|bz2|xz|zst|old))?")
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_MOST_MEMORY: Final = 1 << 28  # bytes, ours: xz -9 needs a quarter of it
+_DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+def findings(tree: Tree) -> Iterator[Finding]:
+    """Yield raw logs that still lie there."""
+    groups: dict[str, list[str]] = {}
+    for folder in _FOLDERS:
+        for name in tree.names(folder):
+            path = f"{folder}/{name}"
+            if not tree.has_file(path):
+                continue
+            held = _holds(tree, path)
+            if held:
+                groups.setdefault(_stem(path), []).append(path)
+            elif held is None:
+                yield found("raw-log-unread", path, "doctor can't look through it to its end")
+    for paths in groups.values():
+        more = f", and so do {len(paths) - 1} more of it" if len(paths) > 1 else ""
+        yield found("raw-log-left", paths[0], f"it holds raw lines of Postfix{more}")
+    yield from _journals(tree)
+
+
+def _journals(tree: Tree) -> Iterator[Finding]:
+    paths = [path for pattern in _JOURNALS for path in tree.glob(pattern)]
+    left = _MOST_JOURNALS
+    for path in paths:
+        held, size = _journal_holds(tree, path, left)
+        left -= size
+        if held or left <= 0:
+            words = "the journal on the disk holds lines of Postfix"
+            if not held:
+                words = "the journal on the disk is too large to be looked through"
+            yield found("raw-journal-left", path, f"{words} ({len(paths)} files)")
+            return
+
+
+def _journal_holds(tree: Tree, path: str, most: int) -> tuple[bool, int]:
+    number = tree.descriptor(path)
+    if number is None:
+        return False, 0
+    with open(number, "rb") as file:
+        return _search(_chunks(file), re.compile(_FIELD), most)
+
+
+def _holds(tree: Tree, path: str) -> bool | None:
+    """Whether a log holds a line of Postfix; None where it can't be looked through."""
+    number = tree.descriptor(path)
+    if number is None:
+        return False  # doctor says that of any file
+    with open(number, "rb") as file:
+        begin = file.read(6)
+        file.seek(0)
+        if begin.startswith(_ZSTD):
+            return None  # Python has no zstd of its own before 3.14
+        try:
+            held, size = _search(_unpacked(file, begin), _LINE, _MOST)
+        except _DAMAGE:
+            return None
+    return True if held else None if size >= _MOST else False
+
+
+def _unpacked(file: BufferedReader, begin: bytes) -> Iterator[bytes]:
+    """Yield what a file holds, in bounded pieces."""
+    if begin.startswith(b"\x1f\x8b"):
+        yield from _chunks(gzip.GzipFile(fileobj=file))
+    elif begin.startswith(b"BZh"):
+        yield from _chunks(bz2.BZ2File(file))
+    elif begin.startswith(b"\xfd7zXZ\0"):
+        reader = lzma.LZMADecompressor(memlimit=_MOST_MEMORY)
+        while not reader.eof and (chunk := file.read(_CHUNK) if reader.needs_input else b"\0"):
+            yield reader.decompress(chunk if reader.needs_input else b"", _CHUNK)
+    else:
+        yield from _chunks(file)
+
+
+def _chunks(file: BufferedIOBase) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _search(chunks: Iterable[bytes], pattern: re.Pattern[bytes], most: int) -> tuple[bool, int]:
+    """Look for a pattern; return whether it is there, and how many bytes were looked at."""
+    size, rest = 0, b""
+    for chunk in chunks:
+        size += len(chunk)
+        if pattern.search(rest + chunk):
+            return True, size
+        if size >= most:
+            break
+        rest = chunk[-_OVERLAP:]
+    return False, size
+
+
+def _stem(path: str) -> str:
+    """Return the name that a log had before it was rotated: mail.log of mail.log.2.gz."""
+    for at in range(len(path)):
+        if path[at] in ".-" and _ROTATED.fullmatch(path, at):
+            return path[:at]
+    return path
