@@ -6,10 +6,8 @@ of SQLite quote no values, but only their class and our own words are passed on 
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,21 +16,18 @@ from typing import Self
 from sink.core.batch import Batch
 from sink.core.pseudonym import WIDTH
 from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS, Row
-from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, TEMPFAIL, Fault
-from sink.stores import locks, person, retention, schema
+from sink.fault import CONFIG, TEMPFAIL, Fault
+from sink.stores import locks, opening, outbox, person, retention, schema
 from sink.stores.faults import explained, fault_of
+from sink.stores.outbox import Load
 from sink.stores.person import Whom
 
-PAGE_SIZE = 8192  # bytes; rows of about 370 bytes, appended in time's order
-CACHE = 512  # kB: rows are appended, so that few pages are needed again
-BUSY = 10_000  # ms that another command's short transaction may take
 SETTLING = 6  # times BUSY that a checkpoint waits for readers
 PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
 ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
     {"id", "queue_id", "logged_micros", "epoch", "host", "instance", "first_seen", "is_internal", "status", "stage"}
 )
 _PUT = "INSERT OR REPLACE INTO open_message VALUES (?, ?, ?)"
-_OURS = 0x70736E6B  # application_id, "psnk"
 
 
 def _insert(table: str, halves: tuple[str, ...], scalars: tuple[str, ...], plain: tuple[str, ...] = ()) -> str:
@@ -74,29 +69,40 @@ class SqliteStore:
     @classmethod
     def create(cls, path: Path) -> Self:
         """Open the store of a path for writing, and make it where it is missing."""
-        _may_open(path, new=True)
+        opening.may_open(path, new=True)
         with explained(path):
-            connection = _connect(path, "rwc")
-            if _is_new(connection):
-                _make(path, connection)
+            connection = opening.connect(path, "rwc")
+            if opening.is_new(connection):
+                opening.make(path, connection)
             connection.execute("PRAGMA synchronous = NORMAL")
-            _check_version(path, connection)
+            opening.check_version(path, connection)
         return cls(path, connection)
+
+    @classmethod
+    def upgrade(cls, path: Path) -> list[int]:
+        """Bring an existing store's schema up to date; return the versions that were run."""
+        opening.may_open(path, new=False)
+        with explained(path):
+            connection = opening.connect(path, "rw")
+            try:
+                return opening.upgrade(path, connection)
+            finally:
+                connection.close()
 
     @classmethod
     def memory(cls) -> Self:
         """Open a new store that no disk ever sees."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        connection.executescript(schema.tables())
+        connection.executescript(opening.script())
         return cls(Path(":memory:"), connection)
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open an existing store beside a writer, for reading and short transactions."""
-        _may_open(path, new=False)
+        opening.may_open(path, new=False)
         with explained(path):
-            connection = _connect(path, "rw")
-            _check_version(path, connection)
+            connection = opening.connect(path, "rw")
+            opening.check_version(path, connection)
         return cls(path, connection)
 
     def close(self) -> None:
@@ -220,6 +226,25 @@ class SqliteStore:
         with explained(self.path):
             return retention.open_by_epoch(self._connection)
 
+    # -- the outbox
+
+    def load(self, most: int) -> dict[str, Load]:
+        """Return the oldest rows on their way to PostgreSQL, at most so many of each table; {} where there are none."""
+        with explained(self.path):
+            loads = {table: outbox.load(self._connection, table, most) for table in outbox.TABLES}
+        return {table: load for table, load in loads.items() if load.keys}
+
+    def unload(self, keys: Mapping[str, list[outbox.Key]]) -> None:
+        """Delete rows that have arrived."""
+        with explained(self.path):
+            for table, gone in keys.items():
+                outbox.unload(self._connection, table, gone)
+
+    def depth(self) -> tuple[int, int | None]:
+        """Return (number of rows that wait, log second of the oldest)."""
+        with explained(self.path):
+            return outbox.depth(self._connection)
+
     # -- a person's rows
 
     def find(
@@ -287,7 +312,8 @@ class SqliteStore:
     def make_indexes(self) -> None:
         """Make the optional indexes."""
         with explained(self.path):
-            self._connection.executescript("BEGIN IMMEDIATE;\n" + schema.indexes() + "\nCOMMIT;")
+            script = schema.extra(opening.DIALECT, "indexes")
+            self._connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
 
     def has_indexes(self) -> bool:
         """Tell whether the optional indexes are there."""
@@ -312,80 +338,3 @@ class SqliteStore:
                 self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-
-def _may_open(path: Path, new: bool) -> None:
-    """Say what keeps a store from being opened, or made where it is new: SQLite itself tells less."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        if not new:
-            raise Fault(NOINPUT, f"there is no store at {path}; make one with: postsink db init") from None
-        if not os.path.isdir(path.parent):
-            raise Fault(
-                CANTCREATE, f"there is no folder {path.parent}; make it, or set store: in the config"
-            ) from None
-        if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
-            raise Fault(NOPERM, f"no permission to make {path}; run this as the user who owns its folder") from None
-        return
-    except PermissionError:
-        raise Fault(NOPERM, f"no permission to look into {path.parent}; run this as the user who owns it") from None
-    except OSError:
-        raise Fault(CANTCREATE, f"{path} can't be a store; set store: to the path of a file") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise Fault(CANTCREATE, f"{path} is a folder; set store: to the path of a file")
-    if not os.access(path, os.R_OK | (os.W_OK if new else 0)):
-        raise Fault(NOPERM, f"no permission to read and write {path}; run this as the user who owns it")
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    mask = os.umask(0o077)
-    try:
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode={mode}", uri=True, isolation_level=None)
-    finally:
-        os.umask(mask)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(f"PRAGMA cache_size = -{CACHE}")
-    connection.execute("PRAGMA secure_delete = ON")
-    return connection
-
-
-def _quoted(path: Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _is_new(connection: sqlite3.Connection) -> bool:
-    """Tell whether nothing is in a database yet, be it ours or another program's."""
-    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-
-
-def _make(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file; two processes at once do so one after the other.
-
-    A lock on the folder, since SQLite does not wait for another process that changes the journal mode.
-    """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if not _is_new(connection):
-            return
-        path.chmod(0o600)
-        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(
-            f"BEGIN IMMEDIATE;\nPRAGMA application_id = {_OURS};\nPRAGMA user_version = {schema.VERSION};\n"
-            f"{schema.tables()}\nCOMMIT;"
-        )
-    finally:
-        os.close(folder)
-
-
-def _check_version(path: Path, connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA application_id").fetchone()[0] != _OURS:
-        raise Fault(CONFIG, f"{path} is no store of postsink; set store: to another path")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != schema.VERSION:
-        raise Fault(
-            CONFIG, f"{path} has schema version {version}, this postsink knows {schema.VERSION}; use its own version"
-        )

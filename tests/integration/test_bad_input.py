@@ -694,11 +694,11 @@ def test_the_largest_store_that_sqlite_may_make(program: Program, log: Path) -> 
     """SQLite's own word for a full disk."""
     ask(program, "db", "init")
     driver = (
-        "import sys, sqlite3; from sink import cli; from sink.stores import sqlite\n"
-        "make = sqlite._connect\n"
+        "import sys, sqlite3; from sink import cli; from sink.stores import opening\n"
+        "make = opening.connect\n"
         "def capped(path, mode):\n"
         "    connection = make(path, mode); connection.execute('PRAGMA max_page_count = 30'); return connection\n"
-        "sqlite._connect = capped\n"
+        "opening.connect = capped\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     done = subprocess.run(

@@ -29,12 +29,12 @@ FAILPOINT = """\
 import os, sys
 from sink import cli
 from sink.sources.archive import Archive
-from sink.stores import sqlite
+from sink.stores import opening, sqlite
 from sink.tools import importer
 
 importer.BATCH = 100
 where, number, signal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-connect, lines = sqlite._connect, Archive.lines
+connect, lines = opening.connect, Archive.lines
 seen = 0
 
 def passes(text):
@@ -67,7 +67,7 @@ def bound(self, *given):
     return bind(self, *given)
 
 bind, sqlite.SqliteStore.bind = sqlite.SqliteStore.bind, bound
-sqlite._connect = watched
+opening.connect = watched
 Archive.lines = counted
 sys.exit(cli.main(sys.argv[4:]))
 """

@@ -18,7 +18,7 @@ import pytest
 
 from sink import arguments, config, fault, hooks
 from sink.core.deliveries import STATUSES
-from sink.stores import schema
+from sink.stores import opening
 from tests.judges.program import Program
 
 TOP = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ def test_each_config_key_is_in_the_manual() -> None:
 
 def view_columns(view: str) -> list[str]:
     store = sqlite3.connect(":memory:")
-    store.executescript(schema.tables())
+    store.executescript(opening.script())
     names = [row[0] for row in store.execute(f"SELECT * FROM {view}").description]
     store.close()
     return names

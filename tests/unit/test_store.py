@@ -13,7 +13,8 @@ import pytest
 from sink.core.batch import Batch
 from sink.fault import CANTCREATE, CONFIG, DATA, NOPERM, TEMPFAIL, Fault
 from sink.stores import faults, schema
-from sink.stores.sqlite import PAGE_SIZE, SqliteStore
+from sink.stores.opening import PAGE_SIZE
+from sink.stores.sqlite import SqliteStore
 from tests.golden_runner import RULES
 from tests.property.hostile import pipeline
 
@@ -86,7 +87,7 @@ def test_how_the_file_is_kept(store: SqliteStore) -> None:
         for name in ("journal_mode", "page_size", "user_version")
     ]
     connection.close()
-    assert asked == ["wal", PAGE_SIZE, schema.VERSION]
+    assert asked == ["wal", PAGE_SIZE, schema.version("sqlite")]
 
 
 def test_no_index_is_made_unasked(store: SqliteStore) -> None:

@@ -67,9 +67,9 @@ def watch_writes():
 
 from sink import config
 from sink.core.pipeline import Pipeline
-from sink.stores import sqlite
+from sink.stores import opening, sqlite
 
-connect = sqlite._connect
+connect = opening.connect
 def traced(path, mode):
     connection = connect(path, mode)
     # One state alone is a transaction of one statement.
@@ -79,7 +79,7 @@ def traced(path, mode):
         connection.execute("PRAGMA wal_autocheckpoint = 20")
         threading.Thread(target=watch_writes, daemon=True).start()
     return connection
-sqlite._connect = traced
+opening.connect = traced
 
 loads = 0
 load = config.load
