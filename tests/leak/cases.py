@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sink.fault import CONFIG, OK, UNAVAILABLE, USAGE
+from sink.fault import CONFIG, FINDINGS, OK, UNAVAILABLE, USAGE
 from tests.leak import planted
 from tests.leak.canaries import STEM
 from tests.leak.ground import Drive
@@ -58,6 +59,25 @@ def command(
     return Case(name, play, (" ".join(words),), allowed, keys, store)
 
 
+def host_examined(drive: Drive) -> None:
+    """A host whose logs, packed and plain, are full of raw lines: doctor reads them, and names the files alone."""
+    host = drive.watch.root / "host"
+    for name in ("etc/rsyslog.d", "var/log/journal/1"):
+        (host / name).mkdir(parents=True)
+    (host / "etc/rsyslog.conf").write_text("mail.* /var/log/mail.log\n")
+    for name, log in (("mail.log", "log"), ("mail.log.1", "live"), ("mail.log.2.gz", "gz"), ("old.zst", "damaged")):
+        shutil.copy(drive.log(log), host / "var/log" / name)
+    lines = [b"SYSLOG_IDENTIFIER=postfix/smtp MESSAGE=" + line for line in planted.fields()]
+    (host / "var/log/journal/1/system.journal").write_bytes(b"\0".join(lines))
+    words = [word for word in drive.words("doctor", "--json", "--root", host) if word != "--config"]
+    words.remove(str(drive.program.config))
+    done = drive.watch.run(*words)
+    assert done.returncode == FINDINGS
+    assert b"raw-log-left" in done.stdout
+    assert b"raw-journal-left" in done.stdout
+    shutil.rmtree(host)  # these files are not the program's
+
+
 TRIED = (OK, UNAVAILABLE, CONFIG)  # of what depends on the programs of this machine
 
 COMMANDS = (
@@ -100,5 +120,7 @@ COMMANDS = (
     command("disable journald --dry-run", status=TRIED),
     command("disable postfix --dry-run", status=TRIED),
     command("disable all --dry-run", status=TRIED),
+    command("doctor", status=(OK, FINDINGS)),
+    Case("doctor --json --root HOST", host_examined, ("doctor --json --root",)),
     command("--help"),
 )

@@ -82,11 +82,12 @@ def planted(text: bytes) -> bytes:
 FIELDS = (Path(__file__).parent / "fields.log").read_text()
 _QUEUE_IDS = (
     "queue_id", "parent_queue_id", "next_queue_id", "notification_queue_id", "local_queue_id", "refused_queue_id",
+    "full_queue_id",
 )  # fmt: skip
 _NAMES = ("host", "domain", "client", "helo", "blocklist")  # what a field that holds a host's name ends in
 
 
-def _named(field: str) -> str:
+def named(field: str) -> str:
     """The canary of a field: a word that tells its name, or for a queue id the form of one."""
     if field in _QUEUE_IDS:
         return _made_id(0xF00 + _QUEUE_IDS.index(field)).decode()
@@ -102,7 +103,7 @@ def field_names() -> set[str]:
 @cache
 def fields() -> tuple[bytes, ...]:
     """The lines of FIELDS, one a second, and one that moves the clock until their rows leave."""
-    known = {name: _named(name) for name in field_names()}
+    known = {name: named(name) for name in field_names()}
     about = "from {client_host}[203.0.113.7]; from=<{sender}@{sender_domain}> to=<{recipient}@{recipient_domain}> " \
             "proto=ESMTP helo=<{helo}>"  # fmt: skip
     text = FIELDS.format(**known, TOKEN=TOKEN, about=about.format(**known))
@@ -156,7 +157,10 @@ def of_shape(number: int, shape: Shape) -> bytes:
     """A line of a shape, under a queue id of its own."""
     text = line(shape).rstrip(b"\n").split(b" mx1 ", 1)[1]
     text = text.replace(QID.encode(), _made_id(0x400 + number)).replace(NEXT.encode(), _made_id(0x800 + number))
-    return planted(b"%b h%d %b" % (stamp_iso(NOON + number, number), number % HOSTS, text))
+    found = planted(b"%b h%d %b" % (stamp_iso(NOON + number, number), number % HOSTS, text))
+    if set(shape.personal) & set("AHT") and _STEM not in found:
+        return found + b" " + _STEM  # what may hold text of a peer's holds it at its end
+    return found
 
 
 @cache
