@@ -339,7 +339,7 @@ def test_help_says_what_there_is(program: Program) -> None:
 
 def test_a_reset_that_nobody_confirms(program: Program) -> None:
     ask(program, "import", DEMO)
-    one_line(ask(program, "db", "reset"), USAGE, "deletes 29 deliveries and 5 refusals; say --yes")
+    one_line(ask(program, "db", "reset"), USAGE, "delete 29 deliveries and 5 refusals", "say --yes")
     assert len(rows(program)) == 34
 
 

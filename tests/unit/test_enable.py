@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sink import cli, fault
+from sink import arguments, cli, fault
 from sink.config import Config, Listen
 from sink.fault import Fault
 from sink.tools import enable
@@ -292,8 +292,8 @@ def test_the_command_line_hands_its_words_on(words: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(enable, "disable", disabled)
     path = tmp_path / "postsink.yaml"
     path.touch()
-    given = cli.parser().parse_args(["--config", str(path), *words.split()])
-    assert given.run(Config(), given) == fault.OK
+    given = arguments.parser().parse_args(["--config", str(path), *words.split()])
+    assert cli.COMMANDS[given.command](Config(), given) == fault.OK
     subject = "none" if "--subject" in words else None
     assert called == [(words.split()[1], "--dry-run" in words, path, subject)]
 
