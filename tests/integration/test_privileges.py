@@ -80,6 +80,7 @@ CASES = {
     "lookup": Case(["lookup"], ADDRESS),
     "forget": Case(["forget", "--yes"], ADDRESS),
     "db prune": Case(["db", "prune", "--older-than", "36500d", "--yes"]),
+    "doctor": Case(["doctor"], stays=True, status=None),
     "db reset": Case(["db", "reset", "--yes"]),
     "enable": Case(["enable", "rsyslog", "--dry-run"], stays=True, status=None),
     "disable": Case(["disable", "all", "--dry-run"], stays=True, status=None),
