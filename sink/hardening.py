@@ -22,9 +22,10 @@ _SET_DUMPABLE: Final = 4
 _LOCK: Final = 1 | 2 | 4  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is never touched costs no memory [mlockall(2)]
 _IPC_LOCK: Final = 1 << 14  # CAP_IPC_LOCK [linux/capability.h]
 _TOTAL_SWAP: Final = 8  # of struct sysinfo, in longs: after uptime, three loads and four kinds of RAM [sysinfo(2)]
+_MOST_LAYERS: Final = 8  # ours, of device on device
 _SEEN: Final = "processes of the same user can read its memory; allow prctl in the unit's SystemCallFilter="
 _SWAPPED: Final = (
-    "memory may be swapped to a disk; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or turn swap off"
+    "memory may be swapped to a disk; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or encrypt swap"
 )
 
 
@@ -77,13 +78,22 @@ def _may_lock() -> bool:
 
 
 def _swaps(root: Path) -> bool:
-    """Tell whether there is swap that is no RAM; zram is."""
+    """Tell whether there is swap on a disk in clear: zram is RAM, and dm-crypt encrypts."""
     if not (root / "proc/swaps").exists():  # ProcSubset=pid of a unit hides it
         known = (ctypes.c_ulong * 64)()
         ctypes.CDLL(None).sysinfo(known)
         return bool(known[_TOTAL_SWAP])
     devices = [line.split()[0] for line in _lines(root / "proc/swaps", "/")]
-    return any(not device.startswith("/dev/zram") for device in devices)
+    return any(not (device.startswith("/dev/zram") or _is_encrypted(root, device)) for device in devices)
+
+
+def _is_encrypted(root: Path, device: str, layers: int = 0) -> bool:
+    """Tell whether a block device, or all that it lies on, is dm-crypt's."""
+    block = root / "sys/class/block" / Path(device).name
+    if any(_lines(block / "dm/uuid", "CRYPT-")):
+        return True
+    below = list((block / "slaves").glob("*"))
+    return bool(below) and layers < _MOST_LAYERS and all(_is_encrypted(root, one.name, layers + 1) for one in below)
 
 
 def _swaps_nothing(root: Path) -> bool:

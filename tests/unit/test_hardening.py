@@ -111,9 +111,29 @@ def test_memory_that_may_be_swapped_is_told_with_the_remedy(
 ) -> None:
     found = process(machine(folder, swaps, cgroup, **most))
     assert found["said"] == (
-        "memory may be swapped to a disk; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or turn swap off"
+        "memory may be swapped to a disk; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or encrypt swap"
     )
     assert found["locked"] == 0
+
+
+@pytest.mark.parametrize(
+    ("devices", "quiet"),
+    [
+        ({"dm-1": "CRYPT-PLAIN-cryptswap"}, True),
+        ({"dm-1": "LVM-swap", "dm-1/slaves/dm-0": "CRYPT-LUKS2-disk"}, True),
+        ({"dm-1": "LVM-swap", "dm-1/slaves/dm-0": "CRYPT-LUKS2-disk", "dm-1/slaves/sdb1": ""}, False),
+        ({"dm-1": "LVM-swap", "dm-1/slaves/sdb1": ""}, False),
+        ({"dm-1": "LVM-swap"}, False),
+    ],
+)
+def test_swap_that_is_encrypted_is_none(devices: dict[str, str], quiet: bool, folder: Path) -> None:
+    """As in /sys/class/block, where each device has a folder, and links to those that it lies on."""
+    made = machine(folder, PARTITION)
+    for name, uuid in devices.items():
+        for place in {name, Path(name).name}:
+            (made / "sys/class/block" / place / "dm").mkdir(parents=True, exist_ok=True)
+        (made / "sys/class/block" / Path(name).name / "dm/uuid").write_text(uuid)
+    assert (process(made)["said"] is None) is quiet
 
 
 def test_a_unit_that_hides_the_list_of_swap(folder: Path) -> None:

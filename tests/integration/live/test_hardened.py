@@ -283,7 +283,7 @@ def test_what_the_daemon_lacks_is_one_warning(
             assert service.stop() == OK
         warnings = told(service.said.all)
         assert len(warnings) == number
-        assert all("; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or turn swap off" in word
+        assert all("; set MemorySwapMax=0 or LimitMEMLOCK=infinity in the unit, or encrypt swap" in word
                    for word in warnings)  # fmt: skip
 
 
