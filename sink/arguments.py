@@ -136,9 +136,9 @@ def _keys_and_rows(command: Adder) -> None:
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
     one.add_argument("--year", type=_year, help="year of the first line without one")
 
-    one = command("db", "make, look at, index, prune and empty the store")
-    actions = ("init", "status", "index", "prune", "reset")
-    one.add_argument("action", choices=actions, metavar="ACTION", help="init, status, index, prune or reset")
+    one = command("db", "make, upgrade, look at, index, prune and empty the store")
+    actions = ("init", "upgrade", "status", "index", "prune", "reset")
+    one.add_argument("action", choices=actions, metavar="ACTION", help=", ".join(actions))
     one.add_argument("--older-than", type=_age, metavar="TIME", help="of prune: like 90d; default: keep of the config")
     one.add_argument("--yes", action="store_true", help="do not ask before prune and reset")
 

@@ -78,7 +78,8 @@ def _explain(settings: Config, given: argparse.Namespace) -> int:
 def _db(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import database
 
-    commands = {"init": database.init, "status": database.status, "index": database.index}
+    commands = {"init": database.init, "status": database.status, "index": database.index,
+                "upgrade": database.upgrade}
     settings = _as_owner(settings)
     if given.action == "reset":
         return database.reset(settings, sure=given.yes)

@@ -29,6 +29,8 @@ TOKEN: Final = re.compile(rb"[A-Za-z0-9]{16}")  # DESIGN "Header lines without f
 _DAY: Final = 86_400
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}  # Postfix's own suffixes
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_POWERS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([KMGT])")
 _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s apart by default
 _MOST_PATIENCE: Final = 366 * _DAY
 _MOST_KEEP: Final = 36_500 * _DAY
@@ -41,8 +43,7 @@ _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")  # a file 
 _MOST_DOMAIN_BYTES: Final = 1 << 26  # ours: about three million domains
 _MOST_ENTRIES: Final = 10_000
 _MOST_PATTERNS: Final = 100  # ours: each is searched for in every refusal
-_LEAST_PATTERN: Final = 4  # ours: shorter ones match by accident
-_MOST_PATTERN: Final = 200
+_LEAST_PATTERN, _MOST_PATTERN = 4, 200  # ours: shorter ones match by accident
 _MOST_TOKEN_BYTES: Final = 1 << 16
 
 
@@ -104,6 +105,8 @@ class Config:
 
     store: Path = Path("/var/lib/postsink/postsink.sqlite")
     database: str | None = field(default=None, repr=False)  # may hold a password
+    database_admin: str | None = field(default=None, repr=False)
+    outbox: int = 2 << 30  # bytes of the store while rows wait for the database
     keyring: Path = Path("/var/lib/postsink/keyring")
     seal: tuple[Seal, ...] = (FileSeal(Path("/etc/postsink/seal.key")),)
     local_domains: tuple[str, ...] = ()  # lower case, A-labels, no trailing dot
@@ -327,6 +330,14 @@ def seconds_of(text: str) -> int | None:
     return int(found[1]) * _UNITS[found[2]] if found else None
 
 
+def _size(value: Value, least: int, most: int, like: str) -> int:
+    found = _SIZE.fullmatch(value.node.value) if value.is_text() else None
+    size = int(found[1]) << _POWERS[found[2]] if found else int(value.digits() or 0)
+    if not least <= size <= most:
+        raise value.fault(f"must be a size from {like}, or a number of bytes")
+    return size
+
+
 def _duration(value: Value, least: int, most: int, like: str) -> int:
     seconds = (seconds_of(value.node.value) if value.is_text() else None) or int(value.digits() or 0)
     if not least <= seconds <= most:
@@ -367,11 +378,13 @@ _SOCKET: Final[Mapping[str, Callable[[Value], Any]]] = {
 _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "store": _path,
     "database": _database,
+    "database_admin": _database,
+    "outbox": lambda value: _size(value, 1 << 20, 1 << 44, "1M to 16T, like 2G"),
     "keyring": _path,
     "seal": _seals,
     "local_domains": _local_domains,
-    "trusted_networks": lambda value: tuple(_network(item) for item in value.items(_MOST_ENTRIES)),
-    "internal_relays": lambda value: tuple(_relay(item) for item in value.items(_MOST_ENTRIES)),
+    "trusted_networks": lambda value: tuple(map(_network, value.items(_MOST_ENTRIES))),
+    "internal_relays": lambda value: tuple(map(_relay, value.items(_MOST_ENTRIES))),
     "header_tokens": lambda value: None if value.is_null() else _path(value),
     "timezone": _timezone,
     "queue_id": lambda value: value.word(("hashed", "plain")),

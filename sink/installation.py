@@ -16,6 +16,7 @@ from sink.fault import CONFIG, Fault
 from sink.keys import keyring
 from sink.keys.epochs import Keyring
 from sink.keys.seal import Secret
+from sink.stores.route import Route
 from sink.stores.sqlite import SqliteStore
 
 A_DAY = 86_400
@@ -32,17 +33,19 @@ def unlock_keyring(config: Config, known: Secret | None = None) -> tuple[Keyring
 
 
 def destroy_worn_out(
-    store: SqliteStore, config: Config, before: int, known: tuple[Keyring, Secret] | None = None
-) -> list[int]:
+    store: SqliteStore, config: Config, before: int, known: tuple[Keyring, Secret] | None = None,
+    others: frozenset[int] = frozenset(),
+) -> list[int]:  # fmt: skip
     """Destroy the retired epochs of which no row can be left, where rows logged before a second are deleted.
 
-    known: the keyring that is held against the store first, and what opened it. Returns their numbers.
+    known: the keyring that is held against the store first, and what opened it; others: epochs that have rows
+    elsewhere. Returns their numbers.
     """
     if known is not None and not _worn_out(store, config, before, known[0]):
         return []
     with keyring.changing(config.keyring):
         ring, secret = unlock_keyring(config, known and known[1])
-        found = _worn_out(store, config, before, ring)
+        found = [number for number in _worn_out(store, config, before, ring) if number not in others]
         for number in found:
             ring = ring.without(number)
         if found:
@@ -88,6 +91,17 @@ def settings(config: Config, zone: str) -> dict[str, str]:
         "queue_id": config.queue_id,
         "timezone": zone,
     }
+
+
+def route(config: Config, keys: Keyring) -> Route:
+    """Return the way of rows from the store to the database, and what both must agree on.
+
+    Zones are not among it: the hosts of a fleet may have several.
+    """
+    assert config.database is not None
+    agreed = {name: value for name, value in settings(config, "").items() if name != "timezone"}
+    checks = {epoch.number: epoch.check for epoch in keys.epochs if epoch.check is not None}
+    return Route(config.store, config.database, " ".join(f"{name}={value}" for name, value in agreed.items()), checks)
 
 
 def _word(flag: bool) -> str:

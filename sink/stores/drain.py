@@ -7,17 +7,16 @@ moment as others; where waiting mends nothing, that is said in one line, and tri
 
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
-from sink.fault import Fault
+from sink.fault import TEMPFAIL, Fault
 from sink.stores.postgres import Interrupted, PostgresStore
+from sink.stores.route import Route
 from sink.stores.sqlite import SqliteStore
 
 PAUSE = 1.0  # seconds between looks at an outbox that was nearly empty
 SOON = 1_000  # rows that are worth a transaction before that
-MOST = 10_000  # rows of a transaction
+MOST = 10_000  # rows of a table in a transaction
 FIRST, LONGEST = 0.2, 10.0  # seconds between tries of a database that is away
 REFUSED = 30.0  # seconds between tries of one that refuses
 
@@ -25,69 +24,77 @@ Say = Callable[[str], object]
 
 
 class Drain(threading.Thread):
-    """Moves rows until it is stopped.
+    """Moves rows until it is stopped, or has finished.
 
-    moved: new rows by table since the start; trouble: a SQLSTATE, "connection", or "" where all is well.
+    moved: new rows by table since the start; trouble: a SQLSTATE, "connection" or "refused", "" where all is well;
+    fault: what ended it, where it is strict: then the first Fault does.
     """
 
-    def __init__(
-        self, store: Path, conninfo: str, settings: str, checks: Mapping[int, str], say: Say, until_empty: bool = False
-    ) -> None:
+    def __init__(self, route: Route, say: Say, strict: bool = False) -> None:
         super().__init__(name="drain", daemon=True)
         self.moved = {"delivery": 0, "reject": 0}
+        self.left = 0  # rows that left the outbox
         self.trouble = ""
-        self.fault: Fault | None = None  # what ended it, with until_empty
-        self._store = store
-        self._conninfo = conninfo
-        self._settings = settings
-        self._checks = checks
+        self.fault: Fault | None = None
+        self._route = route
         self._say = say
-        self._until_empty = until_empty
-        self._stopping = threading.Event()
+        self._strict = strict
+        self._woken = threading.Event()
+        self._stopping = self._finishing = False
         self._said = ""
 
     def stop(self, seconds: float) -> None:
         """Have it end, and wait for that; rows that did not leave stay."""
-        self._stopping.set()
+        self._stopping = True
+        self._woken.set()
         self.join(seconds)
+
+    def finish(self) -> None:
+        """Have it end when the outbox is empty."""
+        self._finishing = True
+        self._woken.set()
 
     def run(self) -> None:
         """Move rows."""
         pause = FIRST
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
-                with SqliteStore.open(self._store) as outbox, PostgresStore(self._conninfo) as database:
-                    database.bind(self._settings, self._checks)
+                with SqliteStore.open(self._route.store) as outbox, PostgresStore(self._route.conninfo) as database:
+                    database.bind(self._route.settings, self._route.checks)
                     self._well()
                     pause = FIRST
-                    if self._move(outbox, database):
-                        return
+                    self._move(outbox, database)
+                    return
             except Interrupted as reason:
                 self._trouble(str(reason), f"the database is away or busy ({reason}); rows wait in the store")
-                self._stopping.wait(pause * random.uniform(0.5, 1.5))
+                self._rest(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, LONGEST)
             except Fault as fault:
-                if self._until_empty:
+                if self._strict and fault.status != TEMPFAIL:
                     self.fault = fault
                     return
                 self._trouble("refused", f"{fault}; rows wait in the store")
-                self._stopping.wait(REFUSED * random.uniform(0.5, 1.5))
+                self._rest((PAUSE if fault.status == TEMPFAIL else REFUSED) * random.uniform(0.5, 1.5))
 
-    def _move(self, outbox: SqliteStore, database: PostgresStore) -> bool:
-        """Move rows; tell whether all is done."""
-        while not self._stopping.is_set():
+    def _move(self, outbox: SqliteStore, database: PostgresStore) -> None:
+        while not self._stopping:
             loads = outbox.load(MOST)
             if loads:
                 found = database.take({table: load.lines for table, load in loads.items()})
+                outbox.unload({table: load.keys for table, load in loads.items()})
                 for table, number in found.items():
                     self.moved[table] += max(number, 0)
-                outbox.unload({table: load.keys for table, load in loads.items()})
             number = sum(len(load.keys) for load in loads.values())
-            if not number and self._until_empty:
-                return True
-            if number < SOON:
-                self._stopping.wait(PAUSE)
-        return True
+            self.left += number
+            if not number and self._finishing:
+                return
+            if number < SOON and not self._finishing:
+                self._rest(PAUSE)
+
+    def _rest(self, seconds: float) -> None:
+        self._woken.wait(seconds)
+        if not self._stopping:
+            self._woken.clear()
 
     def _well(self) -> None:
         if self.trouble:
@@ -99,18 +106,3 @@ class Drain(threading.Thread):
         if words != self._said:
             self._said = words
             self._say(words)
-
-
-def drained(drain: Drain, patience: float, tell: Callable[[], object]) -> bool:
-    """Wait until a drain is done; False where it had trouble for so many seconds at a stretch. Raises its Fault."""
-    since = time.monotonic()
-    while drain.is_alive():
-        drain.join(0.1)
-        tell()
-        if not drain.trouble:
-            since = time.monotonic()
-        elif time.monotonic() > since + patience:
-            return False
-    if drain.fault is not None:
-        raise drain.fault
-    return True

@@ -240,6 +240,11 @@ class SqliteStore:
             for table, gone in keys.items():
                 outbox.unload(self._connection, table, gone)
 
+    def limit(self, size: int) -> None:
+        """Let the file grow to so many bytes at most; a commit beyond that fails as on a full disk."""
+        with explained(self.path):
+            self._connection.execute(f"PRAGMA max_page_count = {size // opening.PAGE_SIZE}")
+
     def depth(self) -> tuple[int, int | None]:
         """Return (number of rows that wait, log second of the oldest)."""
         with explained(self.path):

@@ -16,9 +16,28 @@ MOST_AT_ONCE = 5_000  # rows of a table: a daemon waits meanwhile
 
 def init(config: Config) -> int:
     """Make the store, bound to the keyring and the settings."""
-    store, _ = open_store(config, open_keyring(config))
+    keys = open_keyring(config)
+    store, _ = open_store(config, keys)
     with store:
         print(f"the store is {store.path}")
+    if config.database is not None:
+        from sink.tools import server
+
+        for line in server.upgrade(config):
+            print(line)
+        server.bind(config, keys)
+    return OK
+
+
+def upgrade(config: Config) -> int:
+    """Bring the schemas of store and database up to date."""
+    steps = SqliteStore.upgrade(config.store)
+    print(f"the store: {'schema steps ' + ', '.join(map(str, steps)) if steps else 'the schema is up to date'}")
+    if config.database is not None:
+        from sink.tools import server
+
+        for line in server.upgrade(config):
+            print(line)
     return OK
 
 
@@ -36,6 +55,10 @@ def status(config: Config) -> int:
             ("indexes", "made" if store.has_indexes() else "none; make them with: postsink db index"),
             *sorted(store.settings().items()),
         ]
+    if config.database is not None:
+        from sink.tools import server
+
+        lines += server.status(config)
     for name, value in lines:
         print(f"{name.ljust(16)} {value}")
     return OK
@@ -48,7 +71,12 @@ def _shown(second: int | None) -> str:
 def index(config: Config) -> int:
     """Make the optional indexes."""
     with SqliteStore.open(config.store) as store:
-        store.make_indexes()
+        if config.database is None:
+            store.make_indexes()
+        else:  # rows do not stay in the store
+            from sink.tools import server
+
+            server.make_indexes(config)
     print("indexes are made")
     return OK
 
@@ -64,8 +92,14 @@ def prune(config: Config, older_than: int | None, *, sure: bool) -> int:
         gone = 0
         while some := store.prune(before, MOST_AT_ONCE):
             gone += some
+        others: frozenset[int] = frozenset()
+        if config.database is not None:
+            from sink.tools import server
+
+            gone += server.prune(config, before)
+            others = frozenset(server.rows_by_epoch(config))
         told = awaiting.live(config.store)
-        epochs = destroy_worn_out(store, config, before)
+        epochs = destroy_worn_out(store, config, before, others=others)
         store.settle()
     print(f"deleted {gone} rows logged before {_shown(before)}")
     for number in epochs:
@@ -77,12 +111,18 @@ def prune(config: Config, older_than: int | None, *, sure: bool) -> int:
 
 
 def reset(config: Config, sure: bool) -> int:
-    """Empty the store, after a question."""
+    """Empty the store, and the database, after a question."""
     with SqliteStore.open(config.store) as store:
         store.claim("live")  # a daemon would go on with open messages that are not there any more
         counts = store.counts()
-        rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals"
-        confirm(f"delete {rows} of {store.path}", sure=sure, command="db reset")
+        rows = f"{counts['delivery']} deliveries and {counts['reject']} refusals of {store.path}"
+        rows += " and all of the database" if config.database is not None else ""
+        confirm(f"delete {rows}", sure=sure, command="db reset")
+        if config.database is not None:
+            from sink.tools import server
+
+            there = server.empty(config)
+            counts = {table: counts[table] + there.get(table, 0) for table in counts}
         store.empty()
     print(f"deleted {counts['delivery']} deliveries and {counts['reject']} refusals")
     return OK

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sink import hardening, privileges
 from sink.config import Config
@@ -23,10 +23,14 @@ from sink.core.state import StateError
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
 from sink.installation import open_keyring, open_store, pipeline
+from sink.keys.epochs import Keyring
 from sink.sources.archive import STDIN, Archive, allow_many_files
 from sink.stores.sqlite import SqliteStore
 from sink.tools.interrupt import Interrupt
 from sink.tools.progress import Progress
+
+if TYPE_CHECKING:
+    from sink.tools.moving import Moving
 
 BATCH = 500  # rows a transaction; 500 to 5,000 cost the same (rows wait in memory)
 
@@ -44,9 +48,12 @@ class Options:
 class Import:
     """One import under way: a pipeline, a store, and what is not committed yet."""
 
-    def __init__(self, store: SqliteStore, pipeline: Pipeline, stream: str | None) -> None:
-        self.deliveries = self.rejects = 0
+    def __init__(
+        self, store: SqliteStore, pipeline: Pipeline, stream: str | None, moving: "Moving | None" = None
+    ) -> None:
+        self.new = {"delivery": 0, "reject": 0} if moving is None else moving.moved
         self._store = store
+        self._moving = moving
         self._pipeline = pipeline
         self._stream = stream
         self._batch = Batch([], [], {}, [], [])
@@ -68,8 +75,11 @@ class Import:
         batch, self._batch = self._batch, Batch([], [], {}, [], [])
         if batch.rows or batch.rejects or batch.again or batch.puts or batch.drops:
             deliveries, rejects = self._store.commit(batch, self._stream)
-            self.deliveries += deliveries
-            self.rejects += rejects
+            if self._moving is None:
+                self.new["delivery"] += deliveries
+                self.new["reject"] += rejects
+            else:
+                self._moving.stored(deliveries + rejects)
 
     def finish(self) -> None:
         """Let the last rows leave; keep the open messages where a stream goes on."""
@@ -77,7 +87,8 @@ class Import:
             self.take(self._pipeline.flush())
         else:
             old = self._store.state(self._stream)
-            self.take(self._pipeline.preview())
+            if self._moving is None:  # a database takes no row that another import may replace
+                self.take(self._pipeline.preview())
             self._batch.puts.update(self._pipeline.state())
             self._batch.drops.extend(token for token in old if token not in self._batch.puts)
         self.commit()
@@ -109,10 +120,13 @@ def run(config: Config, options: Options) -> int:
         if stream is not None:
             store.claim(stream)
             _resume(pipe, store, stream)
-        work = Import(store, pipe, stream)
+        moving = _moving(config, keys, opened)
+        work = Import(store, pipe, stream, moving)
         with Interrupt() as interrupt:
             fault = _read_all(archives, readers, pipe, work, interrupt)
             work.finish()
+        if moving is not None:
+            moving.finish()
     summary = _summary(pipe, work, list(readers.values()))
     if options.json:
         # That nobody reads it must not hide that a file was damaged.
@@ -125,6 +139,17 @@ def run(config: Config, options: Options) -> int:
     if summary["lines"] and not summary["postfix_lines"]:
         raise Fault(DATA, "no line of Postfix was found; look at what the file holds")
     return OK
+
+
+def _moving(config: Config, keys: Keyring, opened: ExitStack) -> "Moving | None":
+    """Start to move rows on, where there is a database."""
+    if config.database is None:
+        return None
+    from sink.tools.moving import Moving
+
+    moving = Moving(config, keys)
+    opened.callback(moving.stop)
+    return moving
 
 
 def _resume(pipe: Pipeline, store: SqliteStore, stream: str) -> None:
@@ -168,9 +193,9 @@ def _summary(pipe: Pipeline, work: Import, readers: Sequence[Reader]) -> dict[st
         "postfix_lines": counts["postfix_lines"],
         "delivery_lines": counts["delivery_lines"],
         "expired_lines": counts["expired_lines"],
-        "deliveries": work.deliveries,
-        "duplicates": seen - counts["epoch_destroyed"] - work.deliveries,
-        "rejects": work.rejects,
+        "deliveries": work.new["delivery"],
+        "duplicates": seen - counts["epoch_destroyed"] - work.new["delivery"],
+        "rejects": work.new["reject"],
         "rejects_seen": counts["rejects"],
         "rejects_not_kept": counts["rejects_not_kept"],
         "ignored": counts["ignored"],

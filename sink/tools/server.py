@@ -1,0 +1,70 @@
+"""`postsink db` where rows go on to PostgreSQL: its schema, partitions, indexes, old rows."""
+
+import time
+from datetime import UTC, datetime
+
+from sink.config import Config
+from sink.installation import route
+from sink.keys.epochs import Keyring
+from sink.stores import postgres_admin as admin
+from sink.stores.postgres import PostgresStore
+
+
+def conninfo(config: Config) -> str:
+    """Return whom admin commands connect as."""
+    found = config.database_admin or config.database
+    assert found is not None
+    return found
+
+
+def upgrade(config: Config) -> list[str]:
+    """Bring the schema up to date, and make partitions; return what was done in words."""
+    with admin.opened(conninfo(config)) as connection:
+        steps = admin.upgrade(connection)
+        made = admin.make_partitions(connection, datetime.fromtimestamp(time.time(), UTC))
+    words = f"schema steps {', '.join(map(str, steps))}" if steps else "the schema is up to date"
+    return [f"the database: {words}", f"partitions made: {', '.join(made) or 'none'}"]
+
+
+def bind(config: Config, keys: Keyring) -> None:
+    """Hold the keys against those of the database."""
+    with PostgresStore(conninfo(config)) as store:
+        way = route(config, keys)
+        store.bind(way.settings, way.checks)
+
+
+def status(config: Config) -> list[tuple[str, str]]:
+    """Return what the database holds, as names and values."""
+    with admin.opened(conninfo(config)) as connection:
+        counts = admin.counts(connection)
+        parts = admin.partitions(connection, "delivery")
+    return [
+        ("there: deliveries", str(counts["delivery"])), ("there: refusals", str(counts["reject"])),
+        ("there: months", ", ".join(name.removeprefix("delivery_") for name in parts) or "none"),
+    ]  # fmt: skip
+
+
+def prune(config: Config, before: int) -> int:
+    """Delete rows logged before a second; return how many."""
+    with admin.opened(conninfo(config)) as connection:
+        return admin.prune(connection, before)
+
+
+def make_indexes(config: Config) -> None:
+    """Make the optional indexes."""
+    with admin.opened(conninfo(config)) as connection:
+        admin.make_indexes(connection)
+
+
+def empty(config: Config) -> dict[str, int]:
+    """Delete all rows; return how many there were."""
+    with admin.opened(conninfo(config)) as connection:
+        counts = admin.counts(connection)
+        admin.empty(connection)
+    return counts
+
+
+def rows_by_epoch(config: Config) -> dict[int, int]:
+    """Return the number of rows of each epoch."""
+    with admin.opened(conninfo(config)) as connection:
+        return admin.rows_by_epoch(connection)
