@@ -1,12 +1,13 @@
 """Begins the program anew in the same process: what it held in memory is gone then, as Python alone can't promise.
 
 Whoever destroys a key wants that. Process id, standard files and what is handed down stay; the new program gets what
-opened the keyring through a pipe, since it may have no right, or no terminal, to get it again.
+opened the keyring through a socket, since it may have no right, or no terminal, to get it again.
 """
 
 import fcntl
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -23,12 +24,13 @@ LEAST = 100  # descriptors below it are for the sockets, of which listen: names 
 def begin_anew(secret: Secret | None, words: list[str], left: Left | None = None) -> NoReturn:
     """Become `postsink WORDS --again FD`."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # an ignored signal stays so; a caught one would end it
-    hand, end = os.pipe()
+    # No pipe: until the new program has hardened itself, its user could open that in /proc/PID/fd.
+    near, far = socket.socketpair()
     if secret is not None:
-        os.write(end, (TYPED if secret.typed else READ) + secret.value)
-    os.close(end)
+        far.sendall((TYPED if secret.typed else READ) + secret.value)
+    far.close()
+    hand = fcntl.fcntl(near, fcntl.F_DUPFD, LEAST)  # out of the sockets' way
     if left is not None:
-        hand = fcntl.fcntl(hand, fcntl.F_DUPFD, LEAST)  # out of the way
         left.hand_down()
     os.set_inheritable(hand, True)
     # It may have been started by a name that leads nowhere from here.
