@@ -4,14 +4,16 @@ There may be a hundred thousand of them, most of which wait in Postfix's queue f
 are kept sealed, as the bytes that a store keeps, in a third of the memory; whoever asks for one finds it as it was.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from sink.core.facts import Fact
+from sink.core.forgetting import Chance, Forgetting
 from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
-from sink.core.state import decode_message, encode_message
+from sink.core.state import decode_message, encode_message, first_of
 
 MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing
@@ -38,6 +40,7 @@ class OpenMessages:
         self._most_warm = MOST_WARM
         self._changed: dict[bytes, Message] = {}
         self._dropped: list[bytes] = []
+        self.forgetting = Forgetting()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -71,6 +74,7 @@ class OpenMessages:
         del self._all[token]
         self._warm.pop(token, None)
         message.host.messages.pop(message.queue_id, None)
+        self.forgetting.end(token)
         _hollow(message)
         if self._journal:
             self._changed.pop(token, None)
@@ -99,6 +103,31 @@ class OpenMessages:
             for token, found in self._all.items()
         }
 
+    def forget(self, listed: Sequence[tuple[int, bytes]], chance: Chance) -> None:
+        """Forget persons in messages that are open, and in what their lines will say.
+
+        listed: (second after which no message that names an address may have begun, address).
+        """
+        ordered = sorted(listed)
+        bounds = [bound for bound, _ in ordered]
+        groups: dict[int, frozenset[bytes]] = {}
+        for token, found in list(self._all.items()):
+            text = found[:-LOOK] if isinstance(found, bytes) else encode_message(found)
+            at = bisect_left(bounds, first_of(text))
+            if at == len(bounds):
+                continue
+            if at not in groups:
+                groups[at] = frozenset(address for _, address in ordered[at:])
+            self.forgetting.begin(token, groups[at], chance)
+            if isinstance(found, Message):
+                found.readers = NO_READERS  # all that its lines say goes by Forgetting.cleared()
+            cleared = self.forgetting.cleared(token, text)
+            if cleared != text:
+                message = found if isinstance(found, Message) else self._unsealed(token, found)
+                other = decode_message(token, cleared, self._host_of)
+                message.facts, message.waiting = other.facts, other.waiting
+                self.note(message)
+
     # -- sealing
 
     def _seal(self) -> None:
@@ -115,7 +144,7 @@ class OpenMessages:
     def _unsealed(self, token: bytes, sealed: bytes) -> Message:
         message = decode_message(token, sealed[:-LOOK], self._host_of)
         message.look = int.from_bytes(sealed[-LOOK:], signed=True)
-        message.readers = self._readers_of(message.epoch)
+        message.readers = NO_READERS if token in self.forgetting else self._readers_of(message.epoch)
         self._all[token] = self._warm[token] = message
         return message
 

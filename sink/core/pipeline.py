@@ -14,6 +14,7 @@ from sink.core.correlate import Correlator
 from sink.core.deliveries import Event
 from sink.core.epochs import Epoch, Parsers
 from sink.core.facts import ARRIVED
+from sink.core.forgetting import Chance
 from sink.core.grammar import ignored_words
 from sink.core.hosts import Host
 from sink.core.links import links_of
@@ -155,7 +156,7 @@ class Pipeline:
             self._take_first(host, second, micros, program, pid, queue_id, word, text)
             return
         parser = self._parsers.numbered(message.epoch)
-        parse = None if parser is None else parser.parse if self.watched else parser.parse_rest
+        parse = None if parser is None else parser.parse if self.watched or not message.readers else parser.parse_rest
         event = None if parse is None else parse(program, word, text)
         if event is None:
             self._not_understood(program)
@@ -228,7 +229,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         """Give an event to its message; its attempt waits, its refusal leaves."""
         correlator = self._correlator
-        facts, attempt, refusal, link = event
+        facts, attempt, refusal, link = correlator.messages.forgetting.cleared(message.token, event)
         correlator.learn(host, message, second, micros, facts)
         if attempt is not None:
             halves, local, kind, next_id, said = attempt
@@ -359,6 +360,10 @@ class Pipeline:
                 correlator.take_up(message)
                 if shown:
                     self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
+
+    def forget(self, listed: Sequence[tuple[int, bytes]], chance: Chance) -> None:
+        """Forget persons in open messages, after a batch(); see OpenMessages.forget()."""
+        self._correlator.messages.forget(listed, chance)
 
     def batch(self) -> Batch:
         """Return what left, and what changed, since the last batch."""

@@ -6,13 +6,12 @@ part is the version of what we write. It holds pseudonyms and numbers only (law 
 """
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sink.core.facts import Fact
 from sink.core.hosts import Host
 from sink.core.messages import Message
-from sink.core.pseudonym import WIDTH
 
 VERSION = 3
 FORMAT = 2  # marshal's
@@ -78,21 +77,19 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
 
 def epoch_of(text: bytes) -> int:
     """Return the epoch of an encoded message; raises StateError."""
+    return _plain(text, 0)
+
+
+def first_of(text: bytes) -> int:
+    """Return the least second of an encoded message's lines; raises StateError."""
+    return _plain(text, 2)
+
+
+def _plain(text: bytes, place: int) -> int:
     plain = _parts(text, bytes, bytes, tuple, list, list, tuple)[2]
-    if not plain or not isinstance(plain[0], int):
+    if len(plain) <= place or not isinstance(plain[place], int):
         raise _DAMAGED
-    return plain[0]
-
-
-def blanked(text: bytes, addresses: Sequence[tuple[int, bytes]], chance: Callable[[int], bytes]) -> bytes:
-    """Return an encoded message without addresses, given as (epoch, user and domain side by side).
-
-    Wherever an address stands in facts, rows and lists it stands so: in its place comes another user, by chance.
-    """
-    for _, address in addresses:
-        while address in text:
-            text = text.replace(address, chance(WIDTH) + address[WIDTH:], 1)
-    return text
+    return int(plain[place])
 
 
 def is_message(token: bytes) -> bool:

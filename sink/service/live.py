@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 from sink.config import Config
 from sink.core.batch import Batch
 from sink.core.pipeline import Pipeline
-from sink.core.state import StateError, blanked
+from sink.core.state import StateError
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, Fault
 from sink.installation import bind_store, open_store, pipeline, unlock_keyring
@@ -25,12 +26,16 @@ from sink.service.keeper import Keeper
 from sink.service.words import Seldom
 from sink.stores import forgotten, locks
 
+if TYPE_CHECKING:
+    from sink.service.outbox import Outbox
+
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
           "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
 BUSY = 200  # ms that a commit waits for another command, and all else with it; then it is tried again
 COLLECT = 3_600.0  # seconds
 CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
+FOREVER = 1 << 62  # a second that never comes
 HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
 
 
@@ -52,10 +57,14 @@ class Live:
         try:
             self._lock = self._store.claim(STREAM)
             self._store.hurry(BUSY)
+            # The list of the forgotten as it was gone through, and the number of its entries then. It is read before
+            # the messages are: who is forgotten in between is found anew.
+            self._list = forgotten.stamp(config.store)
+            listed = self._listed(config)
+            self._forgotten = len(listed)
             self._pipeline = self._made()
             _resume(self._pipeline, self._store.state(STREAM))
-            self._forgotten = len(forgotten.read(config.store))
-            self._list = forgotten.length(config.store)
+            self._keep_forgetting(listed)
         except BaseException:
             self._store.close()
             raise
@@ -69,7 +78,16 @@ class Live:
         self._collected = time.monotonic()
         self._keeper = Keeper(config, self._store, keys, secret)
         self._begun = secrets.token_hex(8)
+        self._outbox = self._drained()
         self._tell()
+
+    def _drained(self) -> "Outbox | None":
+        """Have rows move on, where there is a database."""
+        if self._config.database is None:
+            return None
+        from sink.service.outbox import Outbox
+
+        return Outbox(self._config, self._keys, self._store)
 
     def _made(self) -> Pipeline:
         return pipeline(self._rules, self._keys, _reader(self._rules.timezone), journal=True)
@@ -139,7 +157,11 @@ class Live:
         self.is_tainted |= any(epoch.secret is None and epoch.number in known for epoch in keys.epochs)
         self._ring, self._keys, self._secret, self._rules, self._config = ring, keys, secret, rules, config
         self._renew(self._pipeline.state())
+        self._keep_forgetting(self._listed(config))
         self._keeper = Keeper(config, self._store, keys, secret)
+        if self._outbox is not None:
+            self._outbox.close()
+        self._outbox = self._drained()
         self._tell()
 
     def _renew(self, state: dict[bytes, bytes]) -> None:
@@ -153,27 +175,42 @@ class Live:
 
     def look(self, now: float, seldom: Seldom) -> bool:
         """See to keys and rows, and to who is to be forgotten; tell whether the keyring is another one now."""
-        if forgotten.length(self._store_path) != self._list:
-            self._forget()
+        if forgotten.stamp(self._store_path) != self._list:
+            self._forget(seldom)
         self._keeper.tick(now, seldom)
         found = _stamp(str(self._config.keyring))
         changed = found is not None and found != self._ring
         self._ring = found or self._ring  # told once, also where it can't be loaded
         return changed
 
-    def _forget(self) -> None:
-        """Forget in the open messages whom the list names anew; what can't be committed now is tried again."""
+    def _forget(self, seldom: Seldom) -> None:
+        """Forget in open messages whom the list names anew; what can't be committed now is tried again."""
         if not self.commit():
             return
-        size = forgotten.length(self._store_path)
-        listed = forgotten.read(self._store_path)
-        state = self._pipeline.state()
-        cleared = {token: blanked(value, listed[self._forgotten :], os.urandom) for token, value in state.items()}
-        self._renew(cleared)
-        self._pending.puts.update({token: value for token, value in cleared.items() if value != state[token]})
+        stamp = forgotten.stamp(self._store_path)
+        try:
+            listed = forgotten.read(self._store_path)
+        except Fault as fault:  # mail comes first
+            seldom.note(f"whom to forget waits: {fault}")
+            return
+        is_same = stamp[:1] == self._list[:1] and len(listed) >= self._forgotten
+        fresh = listed[self._forgotten :] if is_same else listed
+        self._pipeline.forget([(FOREVER, entry.address) for entry in fresh], os.urandom)
         if self.commit():
-            self._forgotten, self._list = len(listed), size
+            self._forgotten, self._list = len(listed), stamp
             self._tell()
+
+    def _listed(self, config: Config) -> list[forgotten.Entry]:
+        """Return the list of the forgotten; where it can't be read, look() will say so, and nobody is told it was."""
+        try:
+            return forgotten.read(config.store)
+        except Fault:
+            self._list = []
+            return []
+
+    def _keep_forgetting(self, listed: Sequence[forgotten.Entry]) -> None:
+        """Forget in messages that were open when somebody was forgotten, as far as their first lines tell."""
+        self._pipeline.forget([(entry.second, entry.address) for entry in listed], os.urandom)
 
     def pass_on(self, seldom: Seldom) -> None:
         """Have Postfix's own troubles since the last call told, in constant words."""
@@ -191,10 +228,13 @@ class Live:
             "open_messages": self._pipeline.open_messages(),
             "not_committed": self.waiting_rows,
             "epoch": self._keys.as_of(int(time.time())).active.number,
+            **({} if self._outbox is None else self._outbox.status()),
         }
 
     def close(self) -> None:
         """Close the store."""
+        if self._outbox is not None:
+            self._outbox.close()
         self._store.close()
 
 

@@ -1,7 +1,7 @@
 """One writer a stream: a lock on a file beside the store, in which its holder says what it works with.
 
-What it says is for the commands that wait until a daemon has done what they changed: which epochs' keys it has, how
-many entries of the list of the forgotten it has gone through, and by a number of its own since when it lives.
+What it says is for the commands that wait until a daemon has done what they changed: which epochs' keys it has, which
+list of the forgotten it has gone through, and by a number of its own since when it lives.
 """
 
 import fcntl
@@ -19,6 +19,13 @@ MOST_TOLD = 1 << 16  # bytes
 
 def _name(path: Path, stream: str) -> Path:
     return path.with_name(f"{path.name}.{stream}.lock")
+
+
+def streams(path: Path) -> list[str]:
+    """Return the streams of a store that ever were claimed."""
+    begin, end = f"{path.name}.", ".lock"
+    names = [one.name for one in path.parent.iterdir()]
+    return sorted(name[len(begin) : -len(end)] for name in names if name.startswith(begin) and name.endswith(end))
 
 
 def claim(path: Path, stream: str) -> int:

@@ -8,6 +8,7 @@ of SQLite quote no values, but only their class and our own words are passed on 
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from sink.stores.faults import explained, fault_of
 from sink.stores.outbox import Load
 from sink.stores.person import Whom
 
-SETTLING = 6  # times BUSY that a checkpoint waits for readers
+SETTLING, PAUSE = 60.0, 0.02  # seconds that a checkpoint is tried, and between two tries
 PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
 ALWAYS = frozenset(  # columns that no row lacks: "" need not be looked for
     {"id", "queue_id", "logged_micros", "epoch", "host", "instance", "first_seen", "is_internal", "status", "stage"}
@@ -259,6 +260,11 @@ class SqliteStore:
         with explained(self.path):
             yield from person.find(self._connection, whom, since, until)
 
+    def count(self, whom: Whom) -> int:
+        """Return the number of rows in which one of whom stands."""
+        with explained(self.path):
+            return person.count(self._connection, whom)
+
     def forget(self, whom: Whom) -> dict[str, int]:
         """Put others in the place of addresses, in short transactions; return numbers of rows by table."""
         with explained(self.path):
@@ -268,6 +274,10 @@ class SqliteStore:
         """Have nothing in the files that was overwritten or deleted."""
         self.settle()
         with explained(self.path):
+            # In a file, beside the store and without a name: in memory it would take as much as the store has.
+            self._connection.execute("PRAGMA temp_store = FILE")
+            folder = str(self.path.parent.absolute()).replace("'", "''")
+            self._connection.execute(f"PRAGMA temp_store_directory = '{folder}'")
             self._connection.execute("VACUUM")
         self.settle()
 
@@ -275,10 +285,14 @@ class SqliteStore:
         """Bring the log of writes into the file and empty it, on the disk; 75 where others use the store too long."""
         with explained(self.path):
             self._connection.execute("PRAGMA synchronous = FULL")
-            for _ in range(SETTLING):
-                busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-                if not busy:
-                    return
+            end = time.monotonic() + SETTLING
+            # SQLite waits for readers and writers, but not for who brings the log into the file just now.
+            while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() >= end:
+                    break
+                time.sleep(PAUSE)
+            else:
+                return
         raise Fault(TEMPFAIL, f"{self.path} is in use; try again")
 
     def take(self, view: str) -> list[dict[str, object]]:

@@ -22,7 +22,10 @@ def live(store: Path) -> Told | None:
 
 
 def until(store: Path, is_done: Callable[[Told], bool], undone: str) -> bool:
-    """Wait until whoever writes has done something; tell whether there is anybody. Fault 75: undone, in words."""
+    """Wait until whoever writes has done something; tell whether there is anybody.
+
+    Fault 75: undone, in words. Who is just starting has said nothing yet, and is waited for.
+    """
     with suppress(Fault):
         control.ask(store, "look")  # a child of rsyslogd has no control socket, and looks once a second
     end = time.monotonic() + PATIENCE

@@ -8,6 +8,7 @@ last import of that name ended: open messages are written with its last rows, in
 
 import gc
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
 from sink.installation import open_keyring, open_store, pipeline
 from sink.keys.epochs import Keyring
 from sink.sources.archive import STDIN, Archive, allow_many_files
+from sink.stores import forgotten
 from sink.stores.sqlite import SqliteStore
 from sink.tools.interrupt import Interrupt
 from sink.tools.progress import Progress
@@ -155,6 +157,8 @@ def _moving(config: Config, keys: Keyring, opened: ExitStack) -> "Moving | None"
 def _resume(pipe: Pipeline, store: SqliteStore, stream: str) -> None:
     try:
         pipe.resume(store.state(stream), shown=True)
+        # Their lines to come name persons who were forgotten meanwhile.
+        pipe.forget([(entry.second, entry.address) for entry in forgotten.read(store.path)], os.urandom)
     except StateError:
         raise Fault(
             CONFIG, f"the open messages of {stream} are of another version; take another --stream name"

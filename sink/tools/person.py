@@ -4,29 +4,37 @@ Addresses come on stdin, a line each: the command line can be read by everybody.
 to whom, so the keyring opens for root and its owner alone.
 """
 
+import codecs
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from sink.config import Config
 from sink.core.addressbook import NO_ADDRESS, AddressBook
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rules import Rules
-from sink.fault import DATA, FINDINGS, NOINPUT, OK, TEMPFAIL, USAGE, Fault
+from sink.core.syslog import MOST_LINE
+from sink.fault import DATA, FINDINGS, NOINPUT, NOPERM, OK, TEMPFAIL, USAGE, Fault
 from sink.installation import bind_store, open_keyring
 from sink.keys.epochs import Keyring
-from sink.stores import forgotten
+from sink.stores import forgotten, locks
 from sink.stores.person import ANYBODY, RECIPIENT, SENDER, Whom, places
 from sink.stores.sqlite import SqliteStore
 from sink.tools import awaiting
 from sink.tools.question import confirm
 
-SHOWN = 8  # hex digits of a queue id, which tell the messages of a table apart
+HASHED = 32  # hex digits of a queue id that is not kept plain
+SHOWN = 8  # of these, which tell the messages of a table apart
+MEASURED = 200  # rows that tell how wide a table is: nobody waits for the last row to see the first
 KEPT = """\
-Backups of the store still hold these rows: when one is restored, type postsink forget --again. An SSD, a file system
-that copies on write and a snapshot keep what was overwritten. See docs/privacy.md."""
+Backups of the store still hold these rows: when one is restored, type postsink forget --again. It reads
+{}; keep a copy of that with the keyring. An SSD, a file system that copies on write and a
+snapshot keep what was overwritten. See docs/privacy.md."""
+Found = dict[str, object]
 
 
 class Wanted(NamedTuple):
@@ -40,6 +48,7 @@ class Wanted(NamedTuple):
 
 def lookup(config: Config, wanted: Wanted, *, as_json: bool) -> int:
     """Print the rows of the addresses on stdin; 1 where there are none."""
+    _check_who(config)
     keys = open_keyring(config)
     with SqliteStore.open(config.store) as store:
         rules = bind_store(store, config, keys)
@@ -50,18 +59,24 @@ def lookup(config: Config, wanted: Wanted, *, as_json: bool) -> int:
             whom = [_whom(keys, rules, lines[:1], SENDER), _whom(keys, rules, lines[1:], RECIPIENT)]
         else:
             whom = [_whom(keys, rules, lines, SENDER if wanted.sender else RECIPIENT if wanted.recipient else ANYBODY)]
-        rows = [
+        rows: Iterator[Found] = (
             {"table": table, "as": places(table, row, whom), **row}
             for table, row in store.find(whom, wanted.since, wanted.until)
-        ]
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-    elif rows:
-        _print(rows)
-    else:
-        print("no rows", file=sys.stderr)
-    return OK if rows else FINDINGS
+        )
+        number = _print_json(rows) if as_json else _print(rows)
+    if not number:
+        print("postsink: no rows", file=sys.stderr)
+    return OK if number else FINDINGS
+
+
+def _check_who(config: Config) -> None:
+    """Refuse whoever is neither root nor the keyring's owner, also where files were left open to others."""
+    try:
+        owner = os.stat(config.keyring).st_uid
+    except OSError:
+        return  # who opens it says why not
+    if os.geteuid() not in (0, owner):
+        raise Fault(NOPERM, "only root and the keyring's owner may ask who wrote to whom; run this as root")
 
 
 def _lines() -> list[bytes]:
@@ -72,14 +87,26 @@ def _lines() -> list[bytes]:
     if is_typed:
         print("postsink: type addresses, a line each, then an empty line", file=sys.stderr)
     found: list[bytes] = []
-    while line := sys.stdin.buffer.readline():
-        if line.strip():
-            found.append(line.strip())
+    number = 0
+    while line := sys.stdin.buffer.readline(MOST_LINE + 1):
+        number += 1
+        address = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip()
+        if len(line) > MOST_LINE or not _is_alone(address):
+            raise Fault(DATA, f"line {number} is no single address; give one a line, without a name")
+        if address:
+            found.append(address)
         elif is_typed:
             break
     if not found:
         raise Fault(USAGE, "no address on standard input; give one a line")
     return found
+
+
+def _is_alone(line: bytes) -> bool:
+    """Tell whether a line is not, as headers have it, a name and an address, or several: nobody would be found."""
+    if b'"' in line:
+        return True
+    return b"<" not in line[1:] and (line.count(b"@") < 2 or not any(one in line for one in (b" ", b",", b";")))
 
 
 def _whom(keys: Keyring, rules: Rules, lines: Sequence[bytes], columns: frozenset[str]) -> Whom:
@@ -95,50 +122,106 @@ def _addresses(keys: Keyring, rules: Rules, lines: Sequence[bytes]) -> list[tupl
             for number, line in enumerate(lines, 1):
                 address = book.party(line)[0]
                 if address == NO_ADDRESS:
-                    raise Fault(DATA, f"line {number} holds no address; give one a line")
+                    raise Fault(DATA, f"address {number} is empty, or the null sender, who is nobody; leave it out")
                 found.append((epoch.number, address))
     return found
 
 
-def _print(rows: Sequence[dict[str, object]]) -> None:
-    """Print a table: when, as what, what became of it."""
-    table = [("logged at", "as", "message", "what became of it")]
+def _print_json(rows: Iterable[Found]) -> int:
+    """Print an object a row; return how many."""
+    number = 0
     for row in rows:
-        if row["table"] == "delivery":
-            what = [row["status"], row["dsn"], row["reason"], row["relay_kind"], f"by {row['agent']}"]
-            if row["delay"] is not None:
-                what.append(f"after {row['delay']} s")
-        else:
-            what = ["refused", row["stage"], row["reply_code"], row["dsn"], row["category"]]
-        queue_id = str(row.get("queue_id") or "-")[:SHOWN]
-        words = " ".join(str(word) for word in what if word not in (None, ""))
-        table.append((f"{str(row['logged_at'])[:19]}Z", ",".join(row["as"]), queue_id, words))  # type: ignore[arg-type]
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    for line in table:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]))
+        print(json.dumps(row))
+        number += 1
+    return number
+
+
+def _print(rows: Iterator[Found]) -> int:
+    """Print a table: when, as what, what became of it; return the number of rows."""
+    first = [_cells(row) for row in islice(rows, MEASURED)]
+    if not first:
+        return 0
+    head = ("logged at", "as", "message", "what became of it")
+    widths = [max(len(cells[column]) for cells in (head, *first)) for column in range(3)]
+
+    def show(cells: Sequence[str]) -> None:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), cells[3]]))
+
+    for cells in (head, *first):
+        show(cells)
+    number = len(first)
+    for row in rows:
+        show(_cells(row))
+        number += 1
+    return number
+
+
+def _cells(row: Found) -> tuple[str, str, str, str]:
+    """Return a row of the table."""
+    if row["table"] == "delivery":
+        what = [row["status"], row["dsn"], row["reason"], row["relay_kind"], row["agent"] and f"by {row['agent']}"]
+        if row["delay"] is not None:
+            what.append(f"after {row['delay']} s")
+    else:
+        what = ["refused", row["stage"], row["reply_code"], row["dsn"], row["category"]]
+    queue_id = str(row.get("queue_id") or "-")
+    words = " ".join(str(word) for word in what if word not in (None, ""))
+    columns = row["as"]
+    assert isinstance(columns, list)
+    shown = queue_id[:SHOWN] if len(queue_id) == HASHED else queue_id
+    return f"{str(row['logged_at'])[:19]}Z", ",".join(columns), shown, words
 
 
 def forget(config: Config, *, sure: bool, again: bool) -> int:
     """Forget the addresses on stdin, or again those of the list."""
+    _check_who(config)
     keys = open_keyring(config)
     with SqliteStore.open(config.store) as store:
         rules = bind_store(store, config, keys)
-        listed = forgotten.read(config.store) if again else _addresses(keys, rules, _lines())
+        listed, who = _again(config) if again else _named(config, keys, rules)
         whom = Whom(address for _, address in listed)
-        number = sum(1 for _ in store.find([whom], None, None))
-        confirm(f"forget whose {number} rows these are, for good", sure=sure, command="forget")
-        if not again:
-            # First, so that a killed forget can be done again.
-            forgotten.add(config.store, listed, int(time.time()))
-        size = forgotten.length(config.store)
+        confirm(f"forget {who} in {_counted(store.count(whom), 'row')}, for good", sure=sure, command="forget")
+        for stream in locks.streams(config.store):
+            if stream != awaiting.STREAM:
+                store.claim(stream)  # an import under way would bring its open messages back at its end
+        # First, so that a killed forget can be done again; and --again, so that a daemon does so, too.
+        forgotten.add(config.store, listed, int(time.time()))
         awaiting.until(
-            config.store, lambda told: told.get("forgotten") == size, "the daemon has not taken the list up; try again"
-        )
+            config.store, lambda told: told.get("forgotten") == forgotten.stamp(config.store),
+            "nobody is forgotten yet: the daemon has not taken up the list",
+        )  # fmt: skip
         found = store.forget(whom)
-        print(f"forgotten in {found['delivery']} deliveries, {found['reject']} refusals and the open messages")
+        print(
+            f"forgotten in {_counted(found['delivery'], 'delivery')}, {_counted(found['reject'], 'refusal')}"
+            " and the open messages"
+        )
         try:
             store.wipe()
         except Fault as fault:
-            raise Fault(TEMPFAIL, f"the file still holds old pages: {fault}; then: postsink forget --again") from None
-    print(KEPT)
+            reason = fault.message.partition(";")[0]
+            raise Fault(
+                TEMPFAIL, f"the file keeps old pages, since {reason}; mend that and type: postsink forget --again"
+            ) from None
+    print(KEPT.format(forgotten.place(config.store)))
     return OK
+
+
+def _named(config: Config, keys: Keyring, rules: Rules) -> tuple[list[tuple[int, bytes]], str]:
+    """Return (epoch, pseudonym) of the addresses on stdin, and what they are in words."""
+    forgotten.read(config.store)  # what is wrong with the list is said before the question
+    lines = _lines()
+    return _addresses(keys, rules, lines), _counted(len(set(lines)), "address")
+
+
+def _again(config: Config) -> tuple[list[tuple[int, bytes]], str]:
+    """Return all of the list."""
+    listed = sorted({(entry.epoch, entry.address) for entry in forgotten.read(config.store)})
+    if not listed:
+        raise Fault(NOINPUT, f"{forgotten.place(config.store)} names nobody; restore it from its backup")
+    return listed, f"again {_counted(len(listed), 'pseudonym')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
