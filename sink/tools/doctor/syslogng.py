@@ -87,6 +87,9 @@ def drivers(body: Block) -> list[Driver]:
     return [Driver(key(word), block.items, word.place) for word, block in calls(body.items)]
 
 
+Branch = tuple[Place | None, Block, Truth]  # its place, where it is one of the top; its items; whether lines come there
+
+
 class Walk:
     """One line's way through the log paths [lib/logmpx.c]."""
 
@@ -96,22 +99,40 @@ class Walk:
         self.lost: list[tuple[Place, str]] = []  # where doctor can't follow it
         self.ours: Place | None = None
         self._path = Place("")
+        self._is_as_logged = True  # no parser or rewrite rule has had it, that could change what filters ask for
         self._paths()
 
     def _paths(self) -> None:
-        """Go through the log paths; those with the flag fallback come after all others, for lines nobody took."""
+        """Go through the log paths that this host's sources feed."""
+        branches: list[Branch] = []
+        for place, body in self._all.paths:
+            here = self._comes_from(body, _flags(body))
+            if here is not False:
+                branches.append((place, body, here))
+        self._side_by_side(branches, sure=True)
+
+    def _side_by_side(self, branches: Sequence[Branch], *, sure: bool, more: bool = False) -> tuple[Truth, Truth]:
+        """Go through log paths or channels: one that is final ends it; those with the flag fallback come after all
+        others, for lines that nobody took. Return whether the line comes out behind, and whether one took it.
+
+        `more`: something comes behind that may drop the line; then it may count as not taken, by syslog-ng's version.
+        """
         lives: Truth = True
+        flows: Truth = False
         taken: Truth = False
         for late in (False, True):
-            lives = both(lives, opposite(taken)) if late else lives
-            for place, body in self._all.paths:
-                self._path, flags = place, _flags(body)
-                here = self._comes_from(body, flags)
-                if ("fallback" in flags) is not late or lives is False or here is False:
+            lives = opposite(taken) if late else True
+            for place, body, here in branches:
+                flags = _flags(body)
+                if ("fallback" in flags) is not late or lives is False:
                     continue
-                took = both(here, self._body(body, sure=lives is True and here is True))
-                taken = either(taken, took)
-                lives = both(lives, opposite(took)) if "final" in flags else lives
+                self._path, self._is_as_logged = place or self._path, place is not None or self._is_as_logged
+                reached = both(lives, here)
+                flow, took = self._body(body, sure=sure and reached is True, more=more)
+                took = None if more and took else took
+                flows, taken = either(flows, both(reached, flow)), either(taken, both(reached, took))
+                lives = both(lives, opposite(both(here, took))) if "final" in flags else lives
+        return flows, taken
 
     def _comes_from(self, body: Block, flags: set[str]) -> Truth:
         """Whether a path takes lines of this host's sources."""
@@ -127,74 +148,73 @@ class Walk:
                 here = either(here, False if kind in _NOT_POSTFIX else known)
         return here
 
-    def _body(self, body: Block, *, sure: bool) -> Truth:
-        """Go through the statements of a path; return whether the line passes all its filters."""
-        passes: Truth = True
-        inner: Truth = True  # whether it lives on in log paths inside this one
-        followed = True
-        for each in statements(body.items):
-            kind = key(each[0])
-            block = next((item for item in each if isinstance(item, Block)), None)
-            certain = sure and passes is True
-            if block is None or passes is False or kind in ("source", "flags"):
+    def _body(self, body: Block, *, sure: bool, more: bool = False) -> tuple[Truth, Truth]:
+        """Go through the statements of a path; return whether the line comes out behind, and whether it was taken."""
+        flow: Truth = True
+        taken: Truth = True
+        parts = [(key(each[0]), each, next((item for item in each if isinstance(item, Block)), None))
+                 for each in statements(body.items)]  # fmt: skip
+        for at, (kind, each, block) in enumerate(parts):
+            if block is None or flow is False or kind in ("source", "flags", "log"):
                 continue
-            if kind == "filter":
-                passes = both(passes, self._filter(block) if followed else None)
-            elif kind in ("parser", "rewrite"):
-                followed = False  # it may change what filters ask for, or drop the line
-            elif kind == "log" and inner is not False:
-                took = self._body(block, sure=certain and inner is True)
-                inner = both(inner, opposite(took)) if "final" in _flags(block) else inner
-            elif kind != "log":
-                passes = both(passes, self._other(kind, each, block, sure=certain))
-        return passes
+            behind = more or any(kind not in ("destination", "flags") for kind, _, _ in parts[at + 1 :])
+            flowed, took = self._part(kind, each, block, sure=sure and flow is True, more=behind)
+            flow, taken = both(flow, flowed), both(taken, took)
+        inner: list[Branch] = [(None, block, True) for kind, _, block in parts if kind == "log" and block]
+        if inner and flow is not False:
+            _, took = self._side_by_side(inner, sure=sure and flow is True, more=more)
+            taken = both(taken, took)
+        # Behind alternatives, whether a line that is dropped counts as taken differs between versions.
+        is_plain = not any(kind in ("if", "junction", "channel", "parser", "rewrite") for kind, _, _ in parts)
+        return flow, taken if taken is not False or is_plain else None
 
-    def _other(self, kind: str, each: Sequence[Item], block: Block, *, sure: bool) -> Truth:
-        """Go through a destination, or a part that holds alternatives."""
+    def _part(
+        self, kind: str, each: Sequence[Item], block: Block, *, sure: bool, more: bool
+    ) -> tuple[Truth, Truth]:
         match kind:
+            case "filter":
+                truth = self._holds(block.items if block.sign == "{" else (Word("filter", block.place), block))
+                return truth, truth
+            case "parser" | "rewrite":
+                self._is_as_logged = False
+                return None, None  # it may drop the line
             case "destination":
                 self._arrive(block, sure=sure)
             case "channel":
-                return self._body(block, sure=sure)
+                return self._body(block, sure=sure, more=more)
             case "junction":
-                return self._junction(block, sure=sure)
+                channels: list[Branch] = [(None, item, True) for item in block.items if isinstance(item, Block)]
+                return self._side_by_side(channels, sure=sure, more=more)
             case "if":
-                return self._if(each, sure=sure)
+                return self._if(each, sure=sure, more=more)
             case _:
                 self.lost.append((each[0].place, "doctor does not know this part of a log path"))
-        return True
+        return True, True
 
-    def _junction(self, junction: Block, *, sure: bool) -> Truth:
-        """Go through channels side by side."""
-        lives: Truth = True
-        taken: Truth = False
-        for channel in [item for item in junction.items if isinstance(item, Block)]:
-            took = self._body(channel, sure=sure and lives is True) if lives is not False else False
-            taken = either(taken, both(lives, took))
-            lives = both(lives, opposite(took)) if "final" in _flags(channel) else lives
-        return taken
+    def _holds(self, items: Sequence[Item]) -> Truth:
+        return self._all.filters.holds(items, self._probe) if self._is_as_logged else None
 
-    def _filter(self, block: Block) -> Truth:
-        items = block.items if block.sign == "{" else (Word("filter", block.place), block)
-        return self._all.filters.holds(items, self._probe)
-
-    def _if(self, items: Sequence[Item], *, sure: bool) -> Truth:
-        """Go through if (...) {} elif (...) {} else {}; without a condition the filters in the braces decide."""
+    def _if(self, items: Sequence[Item], *, sure: bool, more: bool) -> tuple[Truth, Truth]:
+        """Go through if (...) {} elif (...) {} else {}; without a condition what the braces begin with decides."""
         reached: Truth = True
-        passes: Truth = False
+        flows: Truth = False
+        taken: Truth = False
         condition: Truth = True
         asked = False
         for item in items:
             if key(item) in ("elif", "else"):
                 condition, asked = True, False
             elif isinstance(item, Block) and item.sign == "(":
-                condition, asked = self._all.filters.holds(item.items, self._probe), True
+                condition, asked = self._holds(item.items), True
             elif isinstance(item, Block) and both(reached, condition) is not False:
-                took = self._body(item, sure=sure and reached is True and condition is True)
-                passes = either(passes, both(both(reached, condition), took))
+                here = both(reached, condition)
+                flow, took = self._body(item, sure=sure and here is True, more=more)
+                took = None if more and not asked and took else took
+                flows, taken = either(flows, both(here, flow)), either(taken, both(here, took))
                 reached = both(reached, opposite(condition if asked else took))
-        has_else = any(key(item) == "else" for item in items)
-        return passes if has_else else either(passes, reached)
+        if not any(key(item) == "else" for item in items):
+            flows, taken = either(flows, reached), either(taken, reached)
+        return flows, taken
 
     def _arrive(self, block: Block, *, sure: bool) -> None:
         reached = drivers(block) if block.sign == "{" else []
