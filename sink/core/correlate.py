@@ -6,7 +6,7 @@ log time, a clock for each host; only tick() brings wall clock, from outside.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from heapq import heappop, heappush
 from typing import Any
 
@@ -356,9 +356,19 @@ class Correlator:
         self._counts["forgotten_" + why] += 1
 
     def _evict(self, fresh: Message) -> None:
-        """Forget the oldest messages: there are more than the operator allows. Their own rows leave before."""
+        """Forget the oldest messages: there are more than the operator allows."""
         for oldest in self.messages.oldest(max(self._rules.most_messages // SHARE, 1)):
             if oldest is not fresh:
-                for second in sorted({attempt[0] for attempt in oldest.waiting}):
-                    self._settler.settle(oldest, second, second + LATE, self.rows)
-                self._forget(oldest, "too_many")
+                self._dismiss(oldest, "too_many")
+
+    def part(self, epochs: Set[int]) -> None:
+        """Forget the messages of some epochs."""
+        for message in self.messages.oldest(len(self.messages)):
+            if message.epoch in epochs:
+                self._dismiss(message, "epoch_destroyed")
+
+    def _dismiss(self, message: Message, why: str) -> None:
+        """Forget a message before its time; its own rows leave before."""
+        for second in sorted({attempt[0] for attempt in message.waiting}):
+            self._settler.settle(message, second, second + LATE, self.rows)
+        self._forget(message, why)

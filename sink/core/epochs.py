@@ -1,6 +1,5 @@
 """Epochs: which key a line's time belongs to, and the parser that works under it."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -24,12 +23,9 @@ class Epoch(NamedTuple):
 class Parsers:
     """A parser for each epoch, made when it is first asked for."""
 
-    def __init__(
-        self, rules: Rules, epochs: Sequence[Epoch], counts: Counter[str], naming: Callable[[bytes, bool], Pseudonyms]
-    ) -> None:
+    def __init__(self, rules: Rules, epochs: Sequence[Epoch], naming: Callable[[bytes, bool], Pseudonyms]) -> None:
         self._rules = rules
         self._epochs = tuple(epochs)
-        self._counts = counts
         self._naming = naming
         self._made: dict[int, Parser] = {}
         first = self._epochs[0]
@@ -45,15 +41,12 @@ class Parsers:
         return found
 
     def at(self, second: int) -> Parser | None:
-        """Return the parser of the epoch that holds a log time; None, and counted, where it is destroyed."""
+        """Return the parser of the epoch that holds a log time; None where it is destroyed."""
         if self._only is not None:
             return self._only
         for epoch in self._epochs:
             if (epoch.since is None or epoch.since <= second) and (epoch.until is None or second < epoch.until):
-                if epoch.secret is None:
-                    self._counts["epoch_destroyed"] += 1
-                    return None
-                return self._made.get(epoch.number) or self._make(epoch)
+                return self.numbered(epoch.number)
         return None
 
     def _make(self, epoch: Epoch) -> Parser:

@@ -81,6 +81,11 @@ class OpenMessages:
             if message.kept:
                 self._dropped.append(token)
 
+    def drop(self, token: bytes) -> None:
+        """Have the store forget a message that is not kept here."""
+        if self._journal:
+            self._dropped.append(token)
+
     def oldest(self, number: int) -> list[Message]:
         """Return the messages that were opened first."""
         tokens = list(islice(self._all, number))

@@ -6,7 +6,7 @@ file, socket, clock or log. What it counts it counts by daemon and reason, never
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from sink.core.addressbook import NOBODY
 from sink.core.batch import Batch
@@ -41,25 +41,19 @@ class Pipeline:
     """Turns syslog lines of one stream into rows.
 
     counts: lines, postfix_lines, delivery_lines, expired_lines, rejects, rejects_not_kept, ignored, not_understood,
-    not_syslog, too_long, without_sender, without_daemon, epoch_destroyed, forgotten_*, sasl_failures, connections_*,
-    warnings_not_shown and its kin;
-    and "not_understood:DAEMON" for each daemon.
+    not_understood:DAEMON, not_syslog, too_long, without_sender, without_daemon, epoch_destroyed, forgotten_*,
+    sasl_failures, connections_*, warnings_not_shown and its kin.
     """
 
     def __init__(
-        self,
-        rules: Rules,
-        epochs: Sequence[Epoch],
-        correlation: bytes,
-        reader: Reader,
-        journal: bool = False,
+        self, rules: Rules, epochs: Sequence[Epoch], correlation: bytes, reader: Reader, journal: bool = False,
         naming: Callable[[bytes, bool], Pseudonyms] = Pseudonyms,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.counts: Counter[str] = Counter()
         self.notices: Counter[str] = Counter()  # Postfix's own troubles, for the admin: daemon, level, our words
         self.reader = reader
         self._rules = rules
-        self._parsers = Parsers(rules, epochs, self.counts, naming)
+        self._parsers = Parsers(rules, epochs, naming)
         self._tokens = Tokens(correlation)
         self.watched = False  # whether apply() is to see every event, which costs
         self._rejects: list[Row] = []
@@ -143,7 +137,11 @@ class Pipeline:
         counts["too_long"] += long
         counts["not_syslog"] += unread - long
 
-    def _not_understood(self, program: Program) -> None:
+    def _not_understood(self, program: Program, second: int) -> None:
+        """Count a line that nothing comes of: no key can name what it says, or the grammar does not know it."""
+        if self._parsers.at(second) is None:
+            self.counts["epoch_destroyed"] += 1
+            return
         self.counts["not_understood"] += 1
         self.counts["not_understood:" + (program.daemon or "unknown")] += 1
 
@@ -159,7 +157,7 @@ class Pipeline:
         parse = None if parser is None else parser.parse if self.watched or not message.readers else parser.parse_rest
         event = None if parse is None else parse(program, word, text)
         if event is None:
-            self._not_understood(program)
+            self._not_understood(program, second)
         else:
             self.apply(host, message, second, micros, program, pid, queue_id, text, event)
 
@@ -167,26 +165,23 @@ class Pipeline:
         self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, queue_id: bytes, word: bytes,
         text: bytes,
     ) -> None:  # fmt: skip
-        """Take a text whose queue id was not met lately, or that has none.
-
-        A text that is not understood opens nothing: no fact came of it.
-        """
+        """Take a text whose queue id was not met lately, or that has none; one that is not understood opens nothing."""
         if not is_queue_id(queue_id):
             whole = queue_id + b": " + text if queue_id else text
             if not self._take_noqueue(host, second, micros, program, pid, whole):
-                self._ignore(program, queue_id, whole)
+                self._ignore(program, second, queue_id, whole)
             return
         found = self._understood(host, queue_id, second, program, word, text)
         if found is None:
-            self._not_understood(program)
+            self._not_understood(program, second)
         else:
             self.apply(host, found[0], second, micros, program, pid, queue_id, text, found[1])
 
-    def _ignore(self, program: Program, level: bytes, whole: bytes) -> None:
+    def _ignore(self, program: Program, second: int, level: bytes, whole: bytes) -> None:
         """Take a text of which nothing is wanted but, at most, that the admin sees it."""
         first = whole.partition(b" ")[0]
         if first not in ignored_words(program.daemon):
-            self._not_understood(program)
+            self._not_understood(program, second)
             return
         self.counts["ignored"] += 1
         if level in LEVELS:
@@ -235,28 +230,32 @@ class Pipeline:
             halves, local, kind, next_id, said = attempt
             if not message.arrived and said[1] != "":
                 correlator.arrive(message, (second, ARRIVED, second - round(float(said[1])), b""))
-            self.counts["expired_lines" if local is None else "delivery_lines"] += 1
             parser = self._parsers.at(second)
-            if parser is not None:
+            if parser is None:
+                self.counts["epoch_destroyed"] += 1
+            else:
+                self.counts["expired_lines" if local is None else "delivery_lines"] += 1
                 key = parser.pseudonyms.delivery_key(host.name, second, pid, queue_id + b": " + text.rstrip())
                 agent = program.daemon or ""
                 waiting = second, micros, key + halves, program.instance, agent, local, kind, next_id, said
                 correlator.wait(host, message, waiting)
         elif refusal is not None:
-            self.refuse(host, second, micros, program, pid, queue_id + b": " + text, refusal)
+            self.refuse(host, second, micros, program, pid, queue_id + b": " + text, message.epoch, refusal)
         if link is not None:
             correlator.hand_on(host, message, second, micros, link)
 
     def refuse(
-        self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, text: bytes, refusal: Refusal
-    ) -> None:
-        """Let a refusal leave, unless its category is not kept."""
+        self, host: Host, second: int, micros: bytes, program: Program, pid: bytes, text: bytes, epoch: int,
+        refusal: Refusal,
+    ) -> None:  # fmt: skip
+        """Let a refusal leave, unless its category is not kept; epoch: under whose key its addresses are."""
         stage, code, dsn, sender, recipient, category = refusal
         if category in self._rules.dropped_rejects:
             self.counts["rejects_not_kept"] += 1
             return
         parser = self._parsers.at(second)
         if parser is None:
+            self.counts["epoch_destroyed"] += 1
             return
         self.counts["rejects"] += 1
         fraction = int(micros or 0)
@@ -264,7 +263,7 @@ class Pipeline:
         kind, address, *_ = sender or NO_SENDER
         self._rejects.append(
             (
-                second, key + address + (recipient or NOBODY)[0], fraction, parser.epoch, host.text, program.instance,
+                second, key + address + (recipient or NOBODY)[0], fraction, epoch, host.text, program.instance,
                 program.daemon or "", stage, code or "", dsn or "", kind, category,
             )
         )  # fmt: skip
@@ -289,7 +288,7 @@ class Pipeline:
         if word in REFUSING or rest.startswith(BAD_SYNTAX):
             event = parser.parse(program, word, rest)
             if event is not None and event[2] is not None:
-                self.refuse(host, second, micros, program, pid, text, event[2])
+                self.refuse(host, second, micros, program, pid, text, parser.epoch, event[2])
                 return True
         if text is not rest and parser.parse(program, word, rest) is not None:
             self.counts["ignored"] += 1
@@ -355,11 +354,17 @@ class Pipeline:
                 correlator.links.take_up(correlator.host(name), queue_id, fact)
                 continue
             message = decode_message(token, value, correlator.host)
-            if self._parsers.numbered(message.epoch) is not None:
-                message.readers = self._readers(message.epoch)
-                correlator.take_up(message)
-                if shown:
-                    self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
+            if self._parsers.numbered(message.epoch) is None:
+                correlator.messages.drop(token)  # nothing of it can be named any more
+                continue
+            message.readers = self._readers(message.epoch)
+            correlator.take_up(message)
+            if shown:
+                self._shown.update(waiting[2][:WIDTH] for waiting in message.waiting)
+
+    def part(self, epochs: Set[int]) -> None:
+        """Let the rows of some epochs' open messages leave, since their keys are destroyed, and forget these."""
+        self._correlator.part(epochs)
 
     def forget(self, listed: Sequence[tuple[int, bytes]], chance: Chance) -> None:
         """Forget persons in open messages, after a batch(); see OpenMessages.forget()."""
@@ -370,14 +375,10 @@ class Pipeline:
         correlator = self._correlator
         rows, rejects = correlator.rows, self._rejects
         correlator.rows, self._rejects = [], []
-        again: list[Row] = []
-        if self._shown:
-            fresh: list[Row] = []
-            for row in rows:
-                known = row[1][:WIDTH] in self._shown
-                (again if known else fresh).append(row)
-                self._shown.discard(row[1][:WIDTH])
-            rows = fresh
+        again = [row for row in rows if row[1][:WIDTH] in self._shown] if self._shown else []
+        if again:
+            rows = [row for row in rows if row[1][:WIDTH] not in self._shown]
+            self._shown.difference_update([row[1][:WIDTH] for row in again])
         if rows:
             self._count_senders(rows)
         puts: dict[bytes, bytes] = {}

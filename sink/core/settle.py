@@ -37,7 +37,6 @@ from sink.core.facts import (
     Fact,
     Folded,
 )
-from sink.core.hosts import Host
 from sink.core.messages import MILLION, Message
 from sink.core.openmessages import OpenMessages
 from sink.core.pseudonym import NONE
@@ -143,9 +142,9 @@ class Settler:
             origin, submitted = "verify", None
         view = folded, origin, submitted, submitter, first_seen, NONE, False
         link = folded.get(PARENT)
-        return view if link is None else self._linked(message.host, view, link, until, links)
+        return view if link is None else self._linked(message, view, link, until, links)
 
-    def _linked(self, host: Host, view: View, fact: Fact, until: int, links: int) -> View:
+    def _linked(self, message: Message, view: View, fact: Fact, until: int, links: int) -> View:
         kind, queue_id = fact[2]
         folded, _, _, submitter, first_seen, _, is_child = view
         if kind == NOTIFICATION:
@@ -153,9 +152,10 @@ class Settler:
         client = folded.get(CLIENT)
         if kind == FILTER and client is not None and not client[2][1]:
             return view  # a remote server named a queue id of ours; its message came from outside
-        parent = self._messages.of(host, queue_id)
+        parent = self._messages.of(message.host, queue_id)
         above = None
-        if parent is not None and links < MOST_LINKS:
+        # Where queue ids are kept plain, one of another epoch is found; its pseudonyms are of another key.
+        if parent is not None and parent.epoch == message.epoch and links < MOST_LINKS:
             above = self.view(parent, fact[0], until, links + 1)
         # A proxied session is no message and has no queue id.
         return handed_down(view, above, kind, NONE if kind == PROXY else queue_id)

@@ -72,8 +72,10 @@ class Keyring:
     def as_of(self, now: int) -> "Keyring":
         """Gives the keyring with the states that a time makes of it: an epoch that was coming is active now."""
         current = self.at(now)
-        if current.secret is None:
-            raise Fault(CONFIG, f"the clock says a time of epoch {current.number}, which is destroyed; set the clock")
+        for epoch in self.epochs:
+            if epoch.secret is None and epoch.number >= current.number:
+                words = f"epoch {epoch.number} is destroyed, and by the clock it has not ended; set the clock"
+                raise Fault(CONFIG, words)
 
         def state(epoch: Epoch) -> State:
             if epoch.secret is None:
@@ -111,14 +113,18 @@ class Keyring:
         return replace(self, epochs=tuple(gone if one is epoch else one for one in self.epochs))
 
     def joined(self, other: "Keyring") -> "Keyring":
-        """Gives another keyring of the same fleet, less what is destroyed here. Faults: 78 it is of another fleet."""
-        theirs = {epoch.number: epoch for epoch in other.epochs}
-        for epoch in self.epochs:
-            found = theirs.get(epoch.number)
-            if found is None or (epoch.secret and found.secret and epoch.secret != found.secret):
-                raise Fault(CONFIG, f"it has no epoch {epoch.number} or another key for it; it is of another fleet")
+        """Gives what another host of the fleet has made of this keyring, less what is destroyed here.
+
+        Faults: 78 it is of another fleet, or this one went on by itself.
+        """
         if other.correlation != self.correlation:
-            raise Fault(CONFIG, "its key of open messages is another one; it is of another fleet")
+            raise Fault(CONFIG, "it is of another fleet; export it on a host that has the same keys")
+        if len(other.epochs) < len(self.epochs):
+            missing = self.epochs[len(other.epochs)].number
+            raise Fault(CONFIG, f"it has no epoch {missing}, this host has; export here and import there")
+        for epoch, later in zip(self.epochs, other.epochs, strict=False):
+            if not _goes_on(epoch, later):
+                raise Fault(CONFIG, f"its epoch {epoch.number} is another one; only one host of a fleet may rotate")
         gone = {epoch.number for epoch in self.epochs if epoch.secret is None}
         return replace(
             other,
@@ -127,6 +133,12 @@ class Keyring:
                 for epoch in other.epochs
             ),
         )
+
+
+def _goes_on(epoch: Epoch, later: Epoch) -> bool:
+    """Tells whether an epoch is what another one may be on another host, or later: ended, or destroyed."""
+    same = (epoch.number, epoch.since) == (later.number, later.since) and epoch.until in (None, later.until)
+    return same and (epoch.secret == later.secret or None in (epoch.secret, later.secret))
 
 
 def _wrong(keyring: Keyring) -> str | None:

@@ -10,15 +10,13 @@ Rules: whatever the file holds, reading it ends in a Keyring or a Fault, in boun
 is replaced whole or not at all. Python can't promise that a secret leaves no copy in memory.
 """
 
-import fcntl
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -34,7 +32,9 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from sink import rootonly
 from sink.config import PassphraseSeal, Seal
 from sink.fault import CANTCREATE, CONFIG, TEMPFAIL, Fault
+from sink.keys import keyfile
 from sink.keys.epochs import RESTORE, WIDTH, Epoch, Keyring, describe
+from sink.keys.keyfile import changing
 from sink.keys.seal import Secret, candidates, none_opens, open_secret
 
 __all__ = ["Epoch", "Keyring", "changing", "describe", "initialise", "load", "save", "unlock", "unwrap", "wrap"]
@@ -42,7 +42,6 @@ __all__ = ["Epoch", "Keyring", "changing", "describe", "initialise", "load", "sa
 FORMAT: Final = "postsink keyring"
 VERSION: Final = 1
 
-_FRESH: Final = ".keyring."  # what a file is called that is not in its place yet
 _SALT: Final = 32
 _NONCE: Final = 12  # RFC 8439
 MOST_BYTES: Final = 1 << 20
@@ -64,8 +63,7 @@ def unlock(path: Path, seals: Sequence[Seal], known: Secret | None = None) -> tu
     A known secret is tried first: a daemon has no right to read some seals again. Else the first seal that fits is
     used. The states of the epochs are those of now. Faults: 66 missing, 77 no permission, 78 the rest.
     """
-    missing = "make one with: postsink keys init"
-    box = _parse(path, rootonly.read(path, MOST_BYTES, missing=missing, any_owner=True))
+    box = _read(path)
     if known is not None:
         found = _fitting(path, box, known)
         if found is not None:
@@ -82,6 +80,19 @@ def unlock(path: Path, seals: Sequence[Seal], known: Secret | None = None) -> tu
         kind = "a passphrase" if box.header.scrypt else "a credential, file or fd"
         refused.append(Fault(CONFIG, f"it was sealed with {kind}; add that to `seal` in the config"))
     raise none_opens(f"{path} does not open", refused)
+
+
+def _read(path: Path) -> "_Box":
+    """Takes the file apart; reads it again where it was replaced meanwhile, since the old one is overwritten."""
+    missing = "make one with: postsink keys init"
+    data = b""
+    while True:
+        before, data = data, rootonly.read(path, MOST_BYTES, missing=missing, any_owner=True)
+        try:
+            return _parse(path, data)
+        except Fault:
+            if data == before:
+                raise
 
 
 def wrap(keyring: Keyring, secret: Secret) -> bytes:
@@ -109,50 +120,11 @@ def _fitting(path: Path, box: "_Box", secret: Secret) -> Keyring | None:
 
 
 def save(keyring: Keyring, path: Path, secret: Secret) -> None:
-    """Replaces the keyring file whole, mode 0600, sealed anew under a fresh salt. Faults: 73, 77, 75.
+    """Replaces the keyring file, mode 0600, sealed anew under a fresh salt; by who holds changing(). Faults: 73, 77.
 
-    The old file's bytes are overwritten, where nothing else links to it; what a disk or a file system keeps of
-    them all the same is out of reach.
+    The old file is overwritten.
     """
-    try:
-        old = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        old = None
-    except OSError as error:
-        raise rootonly.unwritable(path, error) from None
-    try:
-        _write(keyring, path, secret, os.replace)
-        if old is not None:
-            _overwrite(old)
-    finally:
-        if old is not None:
-            os.close(old)
-
-
-def _overwrite(file: int) -> None:
-    status = os.fstat(file)
-    if status.st_nlink == 0:
-        with suppress(OSError):  # it is gone for all who look by its name
-            os.pwrite(file, bytes(status.st_size), 0)
-            os.fsync(file)
-
-
-@contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """Holds a lock while a keyring is read, changed and saved; and takes away what a killed change left."""
-    folder = os.path.dirname(os.path.realpath(path))
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise rootonly.unwritable(path, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in Path(folder).glob(f"{_FRESH}*"):
-            with suppress(OSError):
-                left.unlink()
-        yield
-    finally:
-        os.close(lock)
+    keyfile.replace(path, _seal(keyring, secret), 0o600, _owner(path))
 
 
 def initialise(
@@ -169,8 +141,7 @@ def initialise(
     rootonly.make_folder(path, 0o700)
     keyring = given or Keyring.create()
     with changing(path):
-        # A link, unlike a rename, fails where another `keys init` was faster.
-        _write(keyring, path, secret, os.link)
+        keyfile.make(path, _seal(keyring, secret), 0o600, _owner(path))
     return keyring
 
 
@@ -263,21 +234,6 @@ def _content(keyring: Keyring) -> bytes:
         for epoch in keyring.epochs
     ]
     return _canonical({"correlation": keyring.correlation.hex(), "epochs": epochs})
-
-
-def _write(keyring: Keyring, path: Path, secret: Secret, place: Callable[[Path, Path], None]) -> None:
-    path = Path(os.path.realpath(path))  # a link to the keyring stays one
-    fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
-    data = _seal(keyring, secret)
-    rootonly.write(fresh, data, 0o600, _owner(path))
-    try:
-        place(fresh, path)
-        rootonly.sync_folder(path)
-    except OSError as error:
-        raise rootonly.unwritable(path, error) from None
-    finally:
-        with suppress(OSError):
-            fresh.unlink()
 
 
 def _owner(path: Path) -> tuple[int, int] | None:

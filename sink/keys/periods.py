@@ -11,14 +11,20 @@ LEAD: Final = 3600  # seconds before a boundary in which it is written
 
 
 def due(keyring: Keyring, config: Config, now: int) -> int | None:
-    """Return the boundary to write now, None where there is none: it is too early, or written already."""
-    if config.rotate == "never" or keyring.epochs[-1].state != "active":
+    """Return the boundary to write now, None where there is none: it is too early, or written already.
+
+    What was coming when the keyring was loaded may have begun. Fault 78 where the clock is wrong.
+    """
+    if config.rotate == "never":
+        return None
+    last = keyring.as_of(now).epochs[-1]
+    if last.state == "coming":
         return None
     begin, end = _period(config.rotate, now)
-    since = keyring.active.since
-    if since is not None and since < begin:
-        return now + AHEAD  # nobody was there at the turn
-    return max(end, now + AHEAD) if now >= end - LEAD else None
+    if now >= end - LEAD:
+        return max(end, now + AHEAD)
+    late = last.since is not None and last.since < begin  # nobody was there at the turn
+    return now + AHEAD if late else None
 
 
 def _period(word: str, second: int) -> tuple[int, int]:

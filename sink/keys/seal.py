@@ -21,6 +21,7 @@ from typing import Final
 from sink import rootonly
 from sink.config import CredentialSeal, DescriptorSeal, FileSeal, PassphraseSeal, Seal
 from sink.fault import CONFIG, NOPERM, Fault
+from sink.keys import keyfile
 
 LEAST: Final = 32  # bytes of a machine's secret: 16 random bytes in hex, or 32 raw ones
 LEAST_TYPED: Final = 12  # characters of a passphrase; ours, scrypt makes up for some of the rest
@@ -87,7 +88,8 @@ def none_opens(what: str, refused: Sequence[Fault]) -> Fault:
 def create_file_seal(path: Path) -> None:
     """Makes a seal file of mode 0400: 32 random bytes in hex. Never overwrites, never follows a link."""
     rootonly.make_folder(path, 0o755)
-    rootonly.write(path, secrets.token_hex(32).encode() + b"\n", 0o400)
+    with keyfile.changing(path):
+        keyfile.make(path, secrets.token_hex(32).encode() + b"\n", 0o400)
 
 
 def weakness(value: bytes, least: int = LEAST, distinct: int = LEAST_DISTINCT) -> str | None:

@@ -198,10 +198,11 @@ def _summary(pipe: Pipeline, work: Import, readers: Sequence[Reader]) -> dict[st
         "delivery_lines": counts["delivery_lines"],
         "expired_lines": counts["expired_lines"],
         "deliveries": work.new["delivery"],
-        "duplicates": seen - counts["epoch_destroyed"] - work.new["delivery"],
+        "duplicates": seen - work.new["delivery"],
         "rejects": work.new["reject"],
         "rejects_seen": counts["rejects"],
         "rejects_not_kept": counts["rejects_not_kept"],
+        "epoch_destroyed": counts["epoch_destroyed"],
         "ignored": counts["ignored"],
         "not_understood": counts["not_understood"],
         "not_understood_by_daemon": {
@@ -233,6 +234,8 @@ def _tell(summary: dict[str, Any], empty: Sequence[str], zone: object) -> None:
             f" {summary['rejects_not_kept']} more of categories that are not kept",
             f"{_counted(summary['ignored'], 'line')} ignored, {summary['not_understood']} not understood",
         ]
+    if summary["epoch_destroyed"]:
+        words.append(f"{_counted(summary['epoch_destroyed'], 'line')} refused: the key of their time is destroyed")
     if summary["rejects_seen"]:
         words.append("refusals unify within one time format only: their fraction of a second counts")
     if summary["years"]:
