@@ -6,6 +6,8 @@ unpacked; no service is started, and systemd is said not to run.
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from sink import config, fault
 from sink.config import Config, Listen
 from sink.fault import Fault
 from sink.tools import enable
+from sink.tools.doctor import examination
 from sink.tools.enabling import journal, mail, relays, snippets
 from sink.tools.enabling.machine import Machine
 from tests.judges.program import ROOT
@@ -50,6 +54,20 @@ def files(root: Path) -> Files:
         str(path.relative_to(root)): (stat.S_IMODE(path.stat().st_mode), path.read_bytes())
         for path in sorted(root.rglob("*")) if path.is_file() and "spool" not in path.parts
     }  # fmt: skip
+
+
+def doctor(root: Path) -> set[str]:
+    """What doctor finds under root. The programs' own files name it whole, so there it leads back to itself."""
+    inside = root / str(root)[1:]
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    inside.symlink_to("/")
+    said = io.StringIO()
+    with redirect_stdout(said):
+        status = examination.run(None, as_json=True, root=root)
+    inside.unlink()
+    found = {each["id"] for each in json.loads(said.getvalue())["findings"]}
+    assert status == (fault.FINDINGS if found else fault.OK)
+    return found
 
 
 @pytest.fixture
@@ -115,6 +133,15 @@ def test_rsyslogd_takes_our_file_beside_debians(root: Path, rsyslog: Path, full:
     assert files(root) == enabled
     assert enable.disable("rsyslog", root=root) == fault.OK
     assert files(root) == before
+
+
+def test_doctor_finds_the_rules_of_debian_and_nothing_behind_ours(root: Path, rsyslog: Path) -> None:
+    before = {"rsyslog-no-drop-in", "rsyslog-raw-file", "journald-rate-limit", "journald-not-forwarded"}
+    assert doctor(root) == before
+    enable.enable(SETTINGS, "rsyslog", root=root)
+    assert doctor(root) == set()
+    enable.disable("rsyslog", root=root)
+    assert doctor(root) == before
 
 
 BROKEN = [
@@ -232,6 +259,12 @@ def test_syslog_ng_takes_our_file_beside_debians(root: Path, syslog_ng: Path, fu
     assert files(root) == enabled
     assert enable.disable("syslog-ng", root=root) == fault.OK
     assert files(root) == before
+
+
+def test_doctor_finds_the_log_paths_of_debian_and_nothing_behind_ours(root: Path, syslog_ng: Path) -> None:
+    assert doctor(root) == {"syslog-ng-no-path", "syslog-ng-raw-file", "journald-rate-limit"}
+    enable.enable(SETTINGS, "syslog-ng", root=root)
+    assert doctor(root) == set()
 
 
 @pytest.mark.parametrize(
@@ -464,6 +497,16 @@ def test_postfix_is_as_before_after_disable(root: Path, postfix: Path) -> None:
     after["main.cf"] = mode, text.replace(b"nested_header_checks = \n", b"nested_header_checks =\n")
     assert after == before
     assert settings_of(root).header_tokens, "older lines need them"
+
+
+def test_doctor_finds_nothing_then_and_header_lines_in_a_raw_log_otherwise(root: Path, postfix: Path) -> None:
+    enable_postfix(root)
+    assert doctor(root) == set()
+    (root / "etc/rsyslog.d/05-mine.conf").write_text("mail.err  /var/log/mail.err\n")
+    assert doctor(root) == {"rsyslog-raw-file", "postfix-headers-raw"}
+    (root / "etc/rsyslog.d/05-mine.conf").unlink()
+    (postfix / "postsink_header_checks").chmod(0o640)
+    assert doctor(root) == {"table-open"}
 
 
 def test_subjects_may_be_left_out_and_stay_so(root: Path, postfix: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sink import fault
-from sink.cli import main
+from sink.tools.doctor import examination
 from sink.tools.doctor.finding import AREAS, KINDS
 from tests import hosts
 
@@ -22,7 +22,7 @@ TOP = Path(__file__).parents[2]
 def test_a_host_has_its_findings(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
     hosts.make(name, root)
-    status = main(["doctor", "--root", str(root), "--json"])
+    status = examination.run(None, as_json=True, root=root)
     said = capsys.readouterr()
     findings = json.loads(said.out)["findings"]
     places = [(each["id"], f"{each['file']}:{each['line']}".removesuffix(":None")) for each in findings]
@@ -33,7 +33,7 @@ def test_a_host_has_its_findings(name: str, tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("name", [name for name in CLEAN if not hosts.read(name).like])
 def test_a_clean_host_is_clean_as_it_lies_there(name: str) -> None:
-    assert main(["doctor", "--root", str(hosts.HOSTS / name)]) == fault.OK
+    assert examination.run(None, as_json=False, root=hosts.HOSTS / name) == fault.OK
 
 
 def test_each_finding_has_a_host() -> None:
