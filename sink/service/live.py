@@ -57,14 +57,13 @@ class Live:
         try:
             self._lock = self._store.claim(STREAM)
             self._store.hurry(BUSY)
-            # The list of the forgotten as it was gone through, and the number of its entries then. It is read before
-            # the messages are: who is forgotten in between is found anew.
+            # The list of the forgotten as it was gone through. It is read before the messages are: who is forgotten in
+            # between is found anew.
             self._list = forgotten.stamp(config.store)
-            listed = self._listed(config)
-            self._forgotten = len(listed)
+            self._forgotten = self._listed(config)
             self._pipeline = self._made()
             _resume(self._pipeline, self._store.state(STREAM))
-            self._keep_forgetting(listed)
+            self._keep_forgetting(self._forgotten)
         except BaseException:
             self._store.close()
             raise
@@ -193,11 +192,11 @@ class Live:
         except Fault as fault:  # mail comes first
             seldom.note(f"whom to forget waits: {fault}")
             return
-        is_same = stamp[:1] == self._list[:1] and len(listed) >= self._forgotten
-        fresh = listed[self._forgotten :] if is_same else listed
+        known = len(self._forgotten)
+        fresh = listed[known:] if listed[:known] == self._forgotten else listed  # an older list may be in its place
         self._pipeline.forget([(FOREVER, entry.address) for entry in fresh], os.urandom)
         if self.commit():
-            self._forgotten, self._list = len(listed), stamp
+            self._forgotten, self._list = listed, stamp
             self._tell()
 
     def _listed(self, config: Config) -> list[forgotten.Entry]:
