@@ -77,16 +77,18 @@ class Live:
         self._collected = time.monotonic()
         self._keeper = Keeper(config, self._store, keys, secret)
         self._begun = secrets.token_hex(8)
-        self._outbox = self._drained()
+        self._outbox = self._made_outbox(config, keys)
+        if self._outbox is not None:
+            self._outbox.begin()
         self._tell()
 
-    def _drained(self) -> "Outbox | None":
-        """Have rows move on, where there is a database."""
-        if self._config.database is None:
+    def _made_outbox(self, config: Config, keys: Keyring) -> "Outbox | None":
+        """Return what has rows move on, where there is a database."""
+        if config.database is None:
             return None
         from sink.service.outbox import Outbox
 
-        return Outbox(self._config, self._keys, self._store)
+        return Outbox(config, keys, self._store)
 
     def _made(self) -> Pipeline:
         return pipeline(self._rules, self._keys, _reader(self._rules.timezone), journal=True)
@@ -152,6 +154,7 @@ class Live:
         ring = _stamp(str(config.keyring))
         keys, secret = unlock_keyring(config, self._secret)
         rules = bind_store(self._store, config, keys)
+        outbox = self._made_outbox(config, keys)
         known = {epoch.number for epoch in self._keys.epochs if epoch.secret is not None}
         self.is_tainted |= any(epoch.secret is None and epoch.number in known for epoch in keys.epochs)
         self._ring, self._keys, self._secret, self._rules, self._config = ring, keys, secret, rules, config
@@ -159,8 +162,10 @@ class Live:
         self._keep_forgetting(self._listed(config))
         self._keeper = Keeper(config, self._store, keys, secret)
         if self._outbox is not None:
-            self._outbox.close()
-        self._outbox = self._drained()
+            self._outbox.close(0)
+        self._outbox = outbox
+        if outbox is not None:
+            outbox.begin()
         self._tell()
 
     def _renew(self, state: dict[bytes, bytes]) -> None:
@@ -177,6 +182,8 @@ class Live:
         if forgotten.stamp(self._store_path) != self._list:
             self._forget(seldom)
         self._keeper.tick(now, seldom)
+        if self._outbox is not None:
+            self._outbox.look(now)
         found = _stamp(str(self._config.keyring))
         changed = found is not None and found != self._ring
         self._ring = found or self._ring  # told once, also where it can't be loaded

@@ -1,9 +1,11 @@
 """The daemon's drain: the thread that moves rows on to PostgreSQL, where the config names a database."""
 
+import time
+
 from sink.config import Config
 from sink.installation import route
 from sink.keys.epochs import Keyring
-from sink.service.words import say
+from sink.service.words import MINUTE, say
 from sink.stores.drain import Drain
 from sink.stores.sqlite import SqliteStore
 
@@ -11,19 +13,37 @@ FAREWELL = 5.0  # seconds for a transaction under way
 
 
 class Outbox:
-    """Rows on their way."""
+    """Rows on their way. Fault 78 where the conninfo is none."""
 
     def __init__(self, config: Config, keys: Keyring, store: SqliteStore) -> None:
         self._store = store
-        store.limit(config.outbox)
-        self._drain = Drain(route(config, keys), say)
+        self._most = config.outbox
+        self._route = route(config, keys)
+        self._drain = Drain(self._route, say)
+        self._looked = time.monotonic()
+
+    def begin(self) -> None:
+        """Let rows move; the store takes only so many that wait."""
+        for words in self._drain.advice:
+            say(words)
+        self._store.limit(self._most)
         self._drain.start()
+
+    def look(self, now: float) -> None:
+        """Begin a new drain, seldom, where the old one has ended by a bug, which was told."""
+        if now > self._looked + MINUTE:
+            self._looked = now
+            if not self._drain.is_alive():
+                self._drain = Drain(self._route, say)
+                self._drain.start()
 
     def status(self) -> dict[str, object]:
         """Return how many rows wait, since when, and what the trouble is with the database."""
         number, oldest = self._store.depth()
-        return {"outbox": number, "outbox_since": oldest, "database": self._drain.trouble or "well"}
+        found = self._drain.trouble or ("well" if self._drain.is_alive() else "ended")
+        return {"outbox": number, "outbox_since": oldest, "database": found}
 
-    def close(self) -> None:
-        """Stop; rows that did not leave stay in the store."""
-        self._drain.stop(FAREWELL)
+    def close(self, seconds: float = FAREWELL) -> None:
+        """Stop, and wait for a transaction under way; rows that did not leave stay in the store."""
+        self._drain.stop(seconds)
+        self._store.limit(None)

@@ -1,9 +1,11 @@
 """Opens an SQLite file as a store, makes it where it is new, and brings its schema up to date."""
 
+import contextlib
 import fcntl
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, Fault
@@ -11,6 +13,7 @@ from sink.stores import schema
 
 DIALECT = "sqlite"
 PAGE_SIZE = 8192  # bytes; rows of about 370 bytes, appended in time's order
+MOST_BYTES = PAGE_SIZE * 0xFFFF_FFFE  # SQLite's own limit
 CACHE = 512  # kB: rows are appended, so that few pages are needed again
 BUSY = 10_000  # ms that another command's short transaction may take
 _OURS = 0x70736E6B  # application_id, "psnk"
@@ -64,22 +67,29 @@ def is_new(connection: sqlite3.Connection) -> bool:
     return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
 
-def make(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file; two processes at once do so one after the other.
-
-    A lock on the folder, since SQLite does not wait for another process that changes the journal mode.
-    """
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Be the one who makes or changes a schema there: a lock on the folder, since the file may not be there yet."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def make(path: Path, connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file; two processes at once do so one after the other.
+
+    SQLite does not wait for another process that changes the journal mode.
+    """
+    with _alone(path):
         if not is_new(connection):
             return
         path.chmod(0o600)
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN IMMEDIATE;\nPRAGMA application_id = {_OURS};\n{_steps({})}\nCOMMIT;")
-    finally:
-        os.close(folder)
 
 
 def script() -> str:
@@ -97,11 +107,12 @@ def _steps(applied: dict[int, tuple[int, str]], path: Path = Path(":memory:")) -
 
 def upgrade(path: Path, connection: sqlite3.Connection) -> list[int]:
     """Bring a store's schema up to date, in one transaction; return the versions that were run."""
-    _check_ours(path, connection)
-    applied = _applied(connection)
-    steps = [step.version for step in schema.missing(DIALECT, applied, str(path))]
-    if steps:
-        connection.executescript(f"BEGIN IMMEDIATE;\n{_steps(applied, path)}\nCOMMIT;")
+    with _alone(path):
+        _check_ours(path, connection)
+        applied = _applied(connection)
+        steps = [step.version for step in schema.missing(DIALECT, applied, str(path))]
+        if steps:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{_steps(applied, path)}\nCOMMIT;")
     return steps
 
 

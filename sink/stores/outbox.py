@@ -1,11 +1,21 @@
 """The embedded store as an outbox: rows leave it for PostgreSQL as the bytes of a COPY, and go when they are there.
 
 SQLite itself writes the text of a row: it does so several times as fast as Python would. Whatever a row can hold is
-escaped here, or of a form that needs no escape: numbers, hex digits, words of closed lists.
+escaped here, or of a form that needs no escape: numbers, hex digits, words of closed lists. Who moves rows, or changes
+those that wait, holds moving(): so a row that somebody changes is not on its way meanwhile.
 """
 
+import fcntl
+import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
+
+from sink.fault import CANTCREATE, Fault
+
+MOST_COUNTED = 100_000  # rows of a table: to count more takes long, and whoever asks waits
 
 # PostgreSQL's column, SQLite's expression. Times are numbers; the insert there makes timestamps of them.
 Columns = tuple[tuple[str, str], ...]
@@ -24,7 +34,7 @@ def _text(name: str, place: str = "") -> tuple[str, str]:
     text = place or f'"{name}"'
     for old, new in (("'\\'", "'\\\\'"), ("char(9)", "'\\t'"), ("char(10)", "'\\n'"), ("char(13)", "'\\r'")):
         text = f"replace({text}, {old}, {new})"
-    return name, f"replace({text}, char(0), '?')"
+    return name, text  # printf() ends it before a NUL, which PostgreSQL would refuse
 
 
 def _half(name: str, place: str = "") -> tuple[str, str]:
@@ -87,12 +97,7 @@ def unload(connection: sqlite3.Connection, table: str, keys: list[Key]) -> None:
     """Delete rows that have arrived, in one transaction; what came between them since stays."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        within = "WHERE (logged_second, id) <= (?, ?)"
-        number = connection.execute(f"SELECT count(*) FROM {table} {within}", keys[-1]).fetchone()[0]
-        if number == len(keys):
-            connection.execute(f"DELETE FROM {table} {within}", keys[-1])
-        else:
-            connection.executemany(f"DELETE FROM {table} WHERE logged_second = ? AND id = ?", keys)
+        connection.executemany(f"DELETE FROM {table} WHERE logged_second = ? AND id = ?", keys)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -100,10 +105,38 @@ def unload(connection: sqlite3.Connection, table: str, keys: list[Key]) -> None:
 
 
 def depth(connection: sqlite3.Connection) -> tuple[int, int | None]:
-    """Return (number of rows that wait, log second of the oldest)."""
+    """Return (number of rows that wait, at most MOST_COUNTED of each table; log second of the oldest)."""
     number, oldest = 0, None
     for table in TABLES:
-        found, first = connection.execute(f"SELECT count(*), min(logged_second) FROM {table}").fetchone()
+        some = f"SELECT logged_second FROM {table} ORDER BY logged_second, id LIMIT {MOST_COUNTED}"
+        found, first = connection.execute(f"SELECT count(*), min(logged_second) FROM ({some})").fetchone()
         number += found
         oldest = first if oldest is None or (first is not None and first < oldest) else oldest
     return number, oldest
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold something."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+@contextmanager
+def moving(store: Path) -> Iterator[bool]:
+    """Be the one who moves the rows of a store, or changes them; gives False where another is."""
+    path = store.with_name(f"{store.name}-drain.lock")
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        raise Fault(CANTCREATE, f"can't write {path}; look at its disk and its permissions") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(lock)

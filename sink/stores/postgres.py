@@ -1,27 +1,58 @@
 """PostgreSQL, and Citus: takes rows that wait in the embedded store's outbox.
 
-Rules: rows come by COPY into a temporary table, typed and formatted here, and go on by one INSERT in the order of
-their keys, so that several writers do not deadlock; a row that is there already changes nothing (law 6), and no
-target is named, so that the writer needs no right to read. PostgreSQL quotes rows in its errors: only SQLSTATE and the
-name of a constraint are passed on, never its words.
+Rules: rows come by COPY into a temporary table, typed and formatted in sink.stores.outbox, and go on by one INSERT in
+the order of their keys, so that several writers do not deadlock; a row that is there already changes nothing (law 6),
+and no target is named, so that the writer needs no right to read. PostgreSQL quotes rows in its errors, and libpq
+passwords: only SQLSTATE and the name of a constraint are passed on, never their words.
 """
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-import psycopg
-from psycopg import sql
-
-from sink.fault import CONFIG, Fault
+from sink.fault import CONFIG, UNAVAILABLE, Fault
 from sink.stores.outbox import TABLES
 
-# Classes that pass: connection, resources, operator's intervention, serialisation, deadlock [errcodes-appendix].
-PASSING = ("08", "53", "57P0", "40001", "40P01", "25006", "55P03", "57014")
-APPLICATION = "postsink"
-CONNECT = 10  # seconds for a connection
-KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds, times
-LOCK = 10_000  # ms for a lock: somebody changes the tables
+try:
+    import psycopg
+    from psycopg import conninfo as infos
+    from psycopg import sql
+except ImportError:  # psycopg without libpq says so in a page of text
+    raise Fault(UNAVAILABLE, "PostgreSQL's client library is missing; type: apt-get install libpq5") from None
+
+logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)  # it warns by quoting errors; each is ours to tell
+
+# Classes that pass: connection, resources, operator's intervention, serialisation, deadlock, a lock that others hold,
+# a server that only reads, as a standby does [errcodes-appendix].
+PASSING = ("08", "53", "57P0", "40001", "40P01", "40003", "25006", "55P03", "57014")
+DEFAULTS = {  # what the conninfo may say otherwise
+    "application_name": "postsink", "client_encoding": "UTF8",
+    "connect_timeout": "10",  # seconds
+    "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000",
+}  # fmt: skip
+SESSION = (
+    "SET timezone = 'UTC'; SET lock_timeout = '10s';"  # somebody changes the tables
+    " SET idle_in_transaction_session_timeout = '60s'"  # this host is gone, and its locks with it
+)
+# What libpq says of a connection that the server, or itself, refuses, and what that means; it has no SQLSTATE then.
+# Of servers that speak English; what others say means "connection".
+REFUSALS = {
+    "password authentication failed": "the password is wrong; correct the passfile",
+    "no password supplied": "it asks for a password; name a passfile= in the conninfo",
+    "eer authentication failed": "its pg_ident.conf knows no such pair of users; correct user= or that",
+    "no pg_hba.conf entry": "its pg_hba.conf does not let us in; add a line there",
+    'FATAL:  role "': "it has no such user; make it, or correct user= in the conninfo",
+    'FATAL:  database "': "it has no such database; make it, or correct dbname= in the conninfo",
+    "permission denied for database": "the user may not connect; grant postsink_writer to it",
+    "certificate verify failed": "its certificate is of another authority; correct sslrootcert=",
+    "root certificate file": "the authority's certificate is not there; correct sslrootcert=",
+    "does not match host name": "its certificate is of another host; correct host= in the conninfo",
+    "server does not support SSL": "it has no TLS; set ssl = on there",
+    "private key file": "the file of sslkey= is missing or open to others; see its mode",
+    "invalid sslmode value": "sslmode= is no word of libpq; take verify-full",
+}
+VERIFIED = ("verify-full", "verify-ca")
 
 _TYPES = {
     "delivery": dict.fromkeys(("logged_second", "first_seen", "date", "message_size"), "bigint")
@@ -47,39 +78,67 @@ class Interrupted(Exception):
     """The database is away or busy; the same can be tried again. Its text is a SQLSTATE, or "connection"."""
 
 
-def fault_of(error: psycopg.Error) -> Fault | Interrupted:
+def fault_of(error: psycopg.Error, role: str = "postsink_writer") -> Fault | Interrupted:
     """Say what an error means, without PostgreSQL's words."""
     state = error.sqlstate
     if state is None:
-        return Interrupted("connection")
+        said = str(error)
+        found = next((words for part, words in REFUSALS.items() if part in said), None)
+        return Interrupted("connection") if found is None else Fault(CONFIG, f"the database refuses: {found}")
     if state.startswith(PASSING):
         return Interrupted(state)
     name = error.diag.constraint_name
     where = f", constraint {name}" if name else ""
     remedy = {
-        "28": "correct database: in the config, or pg_hba.conf", "3D": "make it, or correct database: in the config",
-        "42501": "grant postsink_writer to who connects", "42P01": "type postsink db init",
-        "42703": "type postsink db upgrade",
+        "28": "correct database: in the config, or its pg_hba.conf", "42501": f"grant {role} to who connects",
+        "42P01": "type: postsink db init", "42703": "type: postsink db upgrade", "23514": "type: postsink db upgrade",
+        "23502": "it is of a newer postsink; install that",
     }  # fmt: skip
     what = next((words for code, words in remedy.items() if state.startswith(code)), "look at its log")
     return Fault(CONFIG, f"the database refuses: SQLSTATE {state}{where}; {what}")
 
 
-def connect(conninfo: str) -> psycopg.Connection[tuple[object, ...]]:
-    """Connect; raises Interrupted where nobody answers, Fault where the conninfo is wrong."""
+def check(conninfo: str) -> list[str]:
+    """Return what is unwise in a conninfo or URI, as lines for the admin; Fault 78 where it is neither."""
+    given = _parsed(conninfo)
+    found = []
+    if given.get("password") is not None:
+        found.append("database: holds a password, for all who can read the config; put it into a file of mode 0600, and"
+                     " name that by passfile= instead")  # fmt: skip
+    hosts = str(given.get("hostaddr") or given.get("host") or "").split(",")
+    is_far = any(host and not host.startswith(("/", "@", "127.", "::1")) and host != "localhost" for host in hosts)
+    if is_far and given.get("sslmode") not in VERIFIED:
+        found.append("database: leads through a network; add sslmode=verify-full and sslrootcert= to it, or others may"
+                     " read and take the rows")  # fmt: skip
+    return found
+
+
+def _parsed(conninfo: str) -> dict[str, object]:
     try:
-        options = {"connect_timeout": CONNECT, "application_name": APPLICATION, **KEEPALIVE}
-        connection = psycopg.connect(conninfo, **options)  # type: ignore[arg-type]
-        connection.execute(f"SET lock_timeout = {LOCK}")
-        connection.execute("SET timezone = 'UTC'")
+        return dict(infos.conninfo_to_dict(conninfo))
+    except psycopg.Error:
+        raise Fault(CONFIG, "database: is no conninfo or URI of PostgreSQL; correct it in the config") from None
+
+
+def connect(conninfo: str, role: str = "") -> psycopg.Connection[tuple[object, ...]]:
+    """Connect, and act as a role; raises Interrupted where nobody answers, Fault where we are not let in."""
+    given = _parsed(conninfo)
+    connection = None
+    try:
+        connection = psycopg.connect(conninfo, **{  # type: ignore[arg-type]
+            name: value for name, value in DEFAULTS.items() if name not in given
+        }, prepare_threshold=None)  # fmt: skip
+        connection.execute(SESSION)
+        if role:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         connection.commit()
-    except psycopg.ProgrammingError as error:
-        if error.sqlstate is None:
-            raise Fault(CONFIG, "database: is no conninfo or URI of PostgreSQL; correct it in the config") from None
-        raise fault_of(error) from None
     except psycopg.Error as error:
-        raise fault_of(error) from None
-    return connection
+        if connection is not None:
+            connection.close()
+        found = fault_of(error, role or "postsink_writer")
+    else:
+        return connection
+    raise found
 
 
 class PostgresStore:
@@ -111,26 +170,9 @@ class PostgresStore:
         """Record epochs' check values, and what else pseudonyms depend on; Fault 78 where the database has others."""
         try:
             with self._connection.transaction():
-                for number, check in checks.items():
-                    self._connection.execute(
-                        "INSERT INTO epoch (number, check_value, settings) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                        (number, check, settings),
-                    )
-                found = self._connection.execute("SELECT number, check_value, settings FROM epoch").fetchall()
+                bind(self._connection, settings, checks)
         except psycopg.Error as error:
             raise fault_of(error) from None
-        known = {row[0]: row[1:] for row in found}
-        for number, check in checks.items():
-            if known[number][0] != check:
-                raise Fault(
-                    CONFIG,
-                    f"the database has rows under another key for epoch {number}; use the keyring of its fleet, or"
-                    " another database",
-                )
-            if known[number][1] != settings:
-                raise Fault(
-                    CONFIG, "the database was made with other settings of addresses or queue ids; set them as its fleet"
-                )
 
     def take(self, loads: Mapping[str, bytes]) -> dict[str, int]:
         """Keep rows by table, each the lines of a COPY, in one transaction; return how many were new."""
@@ -145,6 +187,27 @@ class PostgresStore:
         except psycopg.Error as error:
             raise fault_of(error) from None
         return found
+
+
+def bind(connection: psycopg.Connection[tuple[object, ...]], settings: str, checks: Mapping[int, str]) -> None:
+    """Record check values and settings within a transaction; a Fault, where they differ, has it write none."""
+    for number, check in checks.items():
+        connection.execute(
+            "INSERT INTO epoch (number, check_value, settings) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (number, check, settings),
+        )
+    known = {row[0]: row[1:] for row in connection.execute("SELECT number, check_value, settings FROM epoch")}
+    for number, check in checks.items():
+        if known[number][0] != check:
+            raise Fault(
+                CONFIG,
+                f"the database has rows under another key for epoch {number}; use the keyring of its fleet, or"
+                " another database",
+            )
+        if known[number][1] != settings:
+            raise Fault(
+                CONFIG, "the database was made with other settings of addresses or queue ids; set them as its fleet"
+            )
 
 
 def _stage(table: str, names: list[str]) -> sql.Composed:

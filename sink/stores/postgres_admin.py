@@ -1,9 +1,12 @@
 """What an admin does to the database: schema, partitions, indexes, old rows.
 
-The drain's role can do none of it. Months get a partition of their own ahead of time; rows of a month without one lie
-in the default partition until make_partitions() moves them.
+The drain's role can do none of it. Who connects owns nothing: all is done as the role postsink_admin, which owns it.
+Months get a partition of their own ahead of time; rows of a month without one lie in the default partition until
+make_partitions() moves them.
 """
 
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,44 +15,66 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from sink.fault import TEMPFAIL, UNAVAILABLE, Fault
+from sink.fault import CONFIG, NOPERM, TEMPFAIL, UNAVAILABLE, Fault
 from sink.stores import schema
 from sink.stores.postgres import Interrupted, connect, fault_of
 
 DIALECT = "postgres"
+ROLE = "postsink_admin"
 LOCK = 0x70736E6B  # "psnk": of those who change the schema
 AHEAD = 3  # months that have a partition before they begin
+FIRST = datetime(1998, 1, 1, tzinfo=UTC)  # Postfix is of that year: an older line is of a wrong clock
 TABLES = ("delivery", "reject")
+FORBIDDEN, NO_ROLE = "42501", ("42704", "22023")  # of SET ROLE: no such role
 _VERSIONS = """CREATE TABLE IF NOT EXISTS schema_version (
     version integer NOT NULL PRIMARY KEY, compat integer NOT NULL, sha256 text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now());
-COMMENT ON TABLE schema_version IS 'The steps of sql/postgres that were run, who can use them, and their hashes.';"""
+COMMENT ON TABLE schema_version IS 'The steps of sql/postgres that were run.';
+COMMENT ON COLUMN schema_version.version IS 'Number of the step.';
+COMMENT ON COLUMN schema_version.compat IS 'The oldest schema whose programs can use what the step made.';
+COMMENT ON COLUMN schema_version.sha256 IS 'Of the file that was run.';
+COMMENT ON COLUMN schema_version.applied_at IS 'When it was run.';"""
+_PART = re.compile(r"_(\d{4})_(\d\d)\Z")
 
 Connection = psycopg.Connection[Any]
 
 
 @contextmanager
-def opened(conninfo: str) -> Iterator[Connection]:
-    """Give a connection as admin; Fault 69 where nobody answers, 75 where it was broken off."""
+def opened(conninfo: str, role: str = ROLE) -> Iterator[Connection]:
+    """Give a connection that acts as a role; Fault 69 where nobody answers, 75 where it was broken off."""
     try:
-        connection: Connection = connect(conninfo)
+        connection: Connection = connect(conninfo, role)
     except Interrupted:
         raise Fault(UNAVAILABLE, "the database does not answer; start it, or correct database: in the config") from None
+    except Fault as fault:
+        raise Fault(CONFIG, _roleless(fault.message)) from None
     try:
+        connection.autocommit = True  # else what is asked first begins a transaction that nobody ends
         yield connection
     except psycopg.Error as error:
-        found = fault_of(error)
-        if isinstance(found, Fault):
-            raise found from None
-        raise Fault(TEMPFAIL, f"the database broke off (SQLSTATE {found}); try again") from None
+        found = fault_of(error, ROLE)
+    else:
+        return
     finally:
         connection.close()
+    if isinstance(found, Interrupted):
+        found = Fault(TEMPFAIL, f"the database broke off (SQLSTATE {found}); try again")
+    raise found
 
 
-def upgrade(connection: Connection) -> list[int]:
-    """Bring the schema up to date, in one transaction; return the versions that were run."""
-    with connection.transaction():
+def _roleless(words: str) -> str:
+    """Say what to do where a role is missing, not its SQLSTATE."""
+    is_missing = any(state in words for state in NO_ROLE)
+    return "the database has no roles of postsink yet; type: postsink db init" if is_missing else words
+
+
+def upgrade(conninfo: str) -> list[int]:
+    """Make roles, and bring the schema up to date, in one transaction; return the versions that were run."""
+    with opened(conninfo, "") as connection, connection.transaction():
+        _check_encoding(connection)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        _make_roles(connection)
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ROLE)))
         connection.execute(_VERSIONS)
         applied = {
             version: (compat, digest)
@@ -62,14 +87,31 @@ def upgrade(connection: Connection) -> list[int]:
                 "INSERT INTO schema_version (version, compat, sha256) VALUES (%s, %s, %s)",
                 (step.version, step.compat, step.sha256),
             )
-        connection.execute(schema.extra(DIALECT, "roles"))
-        if _is_citus(connection):
-            connection.execute(schema.extra(DIALECT, "citus"))
+        if max(applied, default=0) <= schema.version(DIALECT):  # a newer one has other tables and views
+            connection.execute(schema.extra(DIALECT, "grants"))
     return [step.version for step in steps]
 
 
-def _is_citus(connection: Connection) -> bool:
-    return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'").fetchone() is not None
+def _check_encoding(connection: Connection) -> None:
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise Fault(CONFIG, "the database is not in UTF-8, as names of hosts are; make it with ENCODING 'UTF8'")
+
+
+def _make_roles(connection: Connection) -> None:
+    """Make the roles and what they need of database and schema; Fault 77 where who connects may not."""
+    try:
+        connection.execute(schema.extra(DIALECT, "roles"))
+    except psycopg.Error as error:
+        if error.sqlstate != FORBIDDEN:
+            raise
+    else:
+        return
+    user = sql.Identifier(connection.info.user).as_string(connection)
+    line = shlex.join([
+        "psql", "-d", connection.info.dbname, "-f", str(schema.folder() / DIALECT / "roles.sql"),
+        "-c", f"GRANT {ROLE} TO {user}",
+    ])  # fmt: skip
+    raise Fault(NOPERM, f"{user} may not make roles in the database; as its superuser type: {line}")
 
 
 # -- partitions
@@ -81,20 +123,26 @@ def _month(moment: datetime, ahead: int = 0) -> datetime:
 
 
 def make_partitions(connection: Connection, now: datetime) -> list[str]:
-    """Give each month that has rows, this one and the next ones a partition; return the names of the new ones."""
+    """Give each month that has rows, this one and the next ones a partition; return the names of the new ones.
+
+    Rows of wrong clocks stay in the default partition: before Postfix, or beyond the months ahead.
+    """
     made = []
     for table in TABLES:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            months = {_month(now, ahead) for ahead in range(AHEAD + 1)}
-            months |= {
+            _make_default(connection, table)
+            wanted = {_month(now, ahead) for ahead in range(AHEAD + 1)}
+            wanted |= {
                 _month(row[0].astimezone(UTC))
                 for row in connection.execute(
                     f"SELECT DISTINCT date_trunc('month', logged_at, 'UTC') FROM {table}_default"
+                    " WHERE logged_at >= %s AND logged_at < %s",
+                    (FIRST, _month(now, AHEAD + 1)),
                 )
             }
             there = set(partitions(connection, table))
-            for month in sorted(months):
+            for month in sorted(wanted):
                 name = f"{table}_{month:%Y_%m}"
                 if name not in there:
                     _make_partition(connection, table, name, month)
@@ -102,14 +150,37 @@ def make_partitions(connection: Connection, now: datetime) -> list[str]:
     return made
 
 
+def _make_default(connection: Connection, table: str) -> None:
+    """Make the default partition anew where somebody took it away: without it rows would be refused."""
+    name = f"{table}_default"
+    if name in partitions(connection, table):
+        return
+    whole, default = sql.Identifier(table), sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (LIKE {} INCLUDING ALL)").format(default, whole))
+    connection.execute(sql.SQL("ALTER TABLE {} ATTACH PARTITION {} DEFAULT").format(whole, default))
+    _comment(connection, default, "Rows of months without a partition; postsink db upgrade moves them.")
+
+
+def _comment(connection: Connection, table: sql.Identifier, words: str) -> None:
+    connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(words)))
+
+
 def partitions(connection: Connection, table: str) -> list[str]:
-    """Return the names of a table's partitions, but the default one."""
+    """Return the names of a table's partitions, that of the default one too."""
     found = connection.execute(
         "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-        " WHERE i.inhparent = %s::regclass AND c.relname <> %s ORDER BY 1",
-        (table, f"{table}_default"),
+        " WHERE i.inhparent = %s::regclass ORDER BY 1",
+        (table,),
     )
     return [row[0] for row in found]
+
+
+def months(connection: Connection, table: str) -> dict[str, datetime]:
+    """Return the months that have a partition: their names, and their first moments."""
+    found = {name: _PART.search(name) for name in partitions(connection, table)}
+    return {
+        name: datetime(int(part[1]), int(part[2]), 1, tzinfo=UTC) for name, part in found.items() if part is not None
+    }
 
 
 def _make_partition(connection: Connection, table: str, name: str, month: datetime) -> None:
@@ -117,6 +188,9 @@ def _make_partition(connection: Connection, table: str, name: str, month: dateti
     whole, part, default = map(sql.Identifier, (table, name, f"{table}_default"))
     begin, end = sql.Literal(month.isoformat()), sql.Literal(_month(month, 1).isoformat())
     connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(part, whole))
+    _comment(connection, part, f"Rows of {month:%Y-%m}.")
+    # Before rows are moved: one that a drain adds meanwhile would keep the partition from being attached.
+    connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(default))
     connection.execute(
         sql.SQL(
             "WITH moved AS (DELETE FROM {} WHERE logged_at >= {} AND logged_at < {} RETURNING *)"
@@ -136,9 +210,8 @@ def prune(connection: Connection, before: int) -> int:
     gone = 0
     limit = datetime.fromtimestamp(before, UTC)
     for table in TABLES:
-        for name in partitions(connection, table):
-            year, month = map(int, name.rsplit("_", 2)[1:])
-            if _month(datetime(year, month, 1, tzinfo=UTC), 1) <= limit:
+        for name, month in months(connection, table).items():
+            if _month(month, 1) <= limit:
                 part = sql.Identifier(name)
                 with connection.transaction():
                     gone += _number(connection.execute(sql.SQL("SELECT count(*) FROM {}").format(part)).fetchone())

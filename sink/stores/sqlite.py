@@ -241,15 +241,20 @@ class SqliteStore:
             for table, gone in keys.items():
                 outbox.unload(self._connection, table, gone)
 
-    def limit(self, size: int) -> None:
-        """Let the file grow to so many bytes at most; a commit beyond that fails as on a full disk."""
+    def limit(self, size: int | None) -> None:
+        """Let the file grow to so many bytes at most; a commit beyond that fails as on a full disk. None: no limit."""
         with explained(self.path):
-            self._connection.execute(f"PRAGMA max_page_count = {size // opening.PAGE_SIZE}")
+            self._connection.execute(f"PRAGMA max_page_count = {(size or opening.MOST_BYTES) // opening.PAGE_SIZE}")
 
     def depth(self) -> tuple[int, int | None]:
         """Return (number of rows that wait, log second of the oldest)."""
         with explained(self.path):
             return outbox.depth(self._connection)
+
+    def used(self) -> int:
+        """Return how many bytes of the file hold something."""
+        with explained(self.path):
+            return outbox.used(self._connection)
 
     # -- a person's rows
 

@@ -11,7 +11,8 @@ T = TypeVar("T")
 class Interrupt:
     """Within it, SIGINT raises KeyboardInterrupt while reading() waits for input, or before it reads again.
 
-    A command that was started with SIGINT ignored, as a shell's background jobs are, goes on ignoring it.
+    Within another one it is that one. A command that was started with SIGINT ignored, as a shell's background jobs
+    are, goes on ignoring it.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,11 @@ class Interrupt:
         self._ours = False
 
     def __enter__(self) -> Self:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handler = signal.getsignal(signal.SIGINT)
+        outer = getattr(handler, "__self__", None)
+        if isinstance(outer, type(self)):
+            return outer
+        if handler is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._ours = True
         return self

@@ -7,7 +7,7 @@ from sink.config import Config
 from sink.installation import route
 from sink.keys.epochs import Keyring
 from sink.stores import postgres_admin as admin
-from sink.stores.postgres import PostgresStore
+from sink.stores.postgres import bind as bind_in
 
 
 def conninfo(config: Config) -> str:
@@ -19,8 +19,8 @@ def conninfo(config: Config) -> str:
 
 def upgrade(config: Config) -> list[str]:
     """Bring the schema up to date, and make partitions; return what was done in words."""
+    steps = admin.upgrade(conninfo(config))
     with admin.opened(conninfo(config)) as connection:
-        steps = admin.upgrade(connection)
         made = admin.make_partitions(connection, datetime.fromtimestamp(time.time(), UTC))
     words = f"schema steps {', '.join(map(str, steps))}" if steps else "the schema is up to date"
     return [f"the database: {words}", f"partitions made: {', '.join(made) or 'none'}"]
@@ -28,19 +28,21 @@ def upgrade(config: Config) -> list[str]:
 
 def bind(config: Config, keys: Keyring) -> None:
     """Hold the keys against those of the database."""
-    with PostgresStore(conninfo(config)) as store:
-        way = route(config, keys)
-        store.bind(way.settings, way.checks)
+    way = route(config, keys)
+    with admin.opened(conninfo(config)) as connection, connection.transaction():
+        bind_in(connection, way.settings, way.checks)
 
 
 def status(config: Config) -> list[tuple[str, str]]:
     """Return what the database holds, as names and values."""
     with admin.opened(conninfo(config)) as connection:
         counts = admin.counts(connection)
-        parts = admin.partitions(connection, "delivery")
+        epochs = admin.rows_by_epoch(connection)
+        parts = admin.months(connection, "delivery").values()
     return [
         ("there: deliveries", str(counts["delivery"])), ("there: refusals", str(counts["reject"])),
-        ("there: months", ", ".join(name.removeprefix("delivery_") for name in parts) or "none"),
+        ("there: by epoch", ", ".join(f"{epoch}: {number}" for epoch, number in sorted(epochs.items())) or "none"),
+        ("there: months", ", ".join(f"{month:%Y-%m}" for month in parts) or "none"),
     ]  # fmt: skip
 
 

@@ -63,8 +63,6 @@ CREATE TABLE delivery (
     PRIMARY KEY (logged_at, delivery_key)
 ) PARTITION BY RANGE (logged_at);
 
-CREATE TABLE delivery_default PARTITION OF delivery DEFAULT;
-
 CREATE TABLE reject (
     logged_at        timestamptz NOT NULL,
     logged_micros    integer NOT NULL,
@@ -85,8 +83,6 @@ CREATE TABLE reject (
     PRIMARY KEY (logged_at, reject_key)
 ) PARTITION BY RANGE (logged_at);
 
-CREATE TABLE reject_default PARTITION OF reject DEFAULT;
-
 CREATE INDEX delivery_time ON delivery USING brin (logged_at);
 CREATE INDEX reject_time ON reject USING brin (logged_at);
 
@@ -95,9 +91,7 @@ COMMENT ON COLUMN epoch.number IS 'As in the rows.';
 COMMENT ON COLUMN epoch.check_value IS '16 hex digits that tell two keys apart, and nothing of them.';
 COMMENT ON COLUMN epoch.settings IS 'Normal form of addresses, and whether queue ids are plain.';
 COMMENT ON TABLE delivery IS 'One row a delivery attempt, by month. Months without a partition go to delivery_default.';
-COMMENT ON TABLE delivery_default IS 'Rows of months without a partition; postsink db upgrade moves them.';
 COMMENT ON TABLE reject IS 'Refusals, by month.';
-COMMENT ON TABLE reject_default IS 'Refusals of months without a partition.';
 COMMENT ON COLUMN delivery.logged_at IS 'Log time of the line, whole second, UTC; leads the key.';
 COMMENT ON COLUMN delivery.first_seen_at IS 'When the first line of the message appeared.';
 COMMENT ON COLUMN delivery.date IS 'The Date header.';
@@ -164,3 +158,11 @@ COMMENT ON COLUMN reject.stage IS 'CONNECT, RCPT, DATA ...';
 COMMENT ON COLUMN reject.dsn IS 'Enhanced status code.';
 COMMENT ON COLUMN reject.sender_kind IS 'As in delivery.';
 COMMENT ON COLUMN reject.category IS 'A word of a closed list.';
+
+-- Whatever month a row is of, it is taken; made like their tables, so that they have their columns' comments, too.
+CREATE TABLE delivery_default (LIKE delivery INCLUDING ALL);
+CREATE TABLE reject_default (LIKE reject INCLUDING ALL);
+ALTER TABLE delivery ATTACH PARTITION delivery_default DEFAULT;
+ALTER TABLE reject ATTACH PARTITION reject_default DEFAULT;
+COMMENT ON TABLE delivery_default IS 'Rows of months without a partition; postsink db upgrade moves them.';
+COMMENT ON TABLE reject_default IS 'Refusals of months without a partition; postsink db upgrade moves them.';

@@ -1,27 +1,44 @@
 -- Three roles that nobody logs in as; grant them to those who do, such as: GRANT postsink_writer TO _postsink;
--- Run by `postsink db init` and `db upgrade` as database_admin, who must own the tables, and may make roles once.
+-- Run by `postsink db init` and `db upgrade` as whom they connect, who needs CREATEROLE and the database for it. Who has
+-- neither has a superuser run it in the database, once: psql -f roles.sql. What is there already is left as it is.
 --
---   postsink_writer   the drain: adds rows, and sees no row, not even its own; compares keys by their check values
---   postsink_reader   the views; no table. (On Citus views do not shield tables: see citus.sql)
---   postsink_admin    upgrade, prune, lookup, forget
+--   postsink_writer   the drain: adds rows, and sees none, not even its own; compares keys by their check values
+--   postsink_reader   the views; no table. (On Citus views do not shield tables: take no reader there)
+--   postsink_admin    owns tables and views: upgrade, index, prune, lookup, forget, reset
 
 DO $$
 DECLARE
     wanted text;
+    place  text := quote_ident(current_database());
+    schema text := quote_ident(current_schema());
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['postsink_writer', 'postsink_reader', 'postsink_admin'] LOOP
-        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = wanted) THEN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE 'CREATE ROLE ' || wanted;
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- roles are of all databases: somebody was faster
+                NULL;
+            END;
+        END IF;
+        IF NOT has_database_privilege(wanted, current_database(), 'CONNECT') THEN
+            EXECUTE format('GRANT CONNECT ON DATABASE %s TO %s', place, wanted);
+        END IF;
+        IF NOT has_schema_privilege(wanted, current_schema(), 'USAGE') THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s', schema, wanted);
         END IF;
     END LOOP;
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO postsink_writer', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO postsink_writer, postsink_reader', current_database());
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO postsink_writer, postsink_reader', current_schema());
+    FOREACH wanted IN ARRAY ARRAY['postsink_writer', 'postsink_admin'] LOOP
+        IF NOT has_database_privilege(wanted, current_database(), 'TEMPORARY') THEN
+            EXECUTE format('GRANT TEMPORARY ON DATABASE %s TO %s', place, wanted);
+        END IF;
+    END LOOP;
+    IF NOT has_schema_privilege('postsink_admin', current_schema(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON SCHEMA %s TO postsink_admin', schema);
+    END IF;
+    BEGIN                       -- a superuser is any role; from PostgreSQL 16 on who made a role may not yet be it
+        SET LOCAL ROLE postsink_admin;
+        SET LOCAL ROLE NONE;
+    EXCEPTION WHEN insufficient_privilege THEN
+        EXECUTE format('GRANT postsink_admin TO %I', current_user);
+    END;
 END $$;
-
-REVOKE ALL ON epoch, delivery, delivery_default, reject, reject_default FROM PUBLIC;
-GRANT INSERT ON delivery, reject, epoch TO postsink_writer;
-GRANT SELECT ON epoch TO postsink_writer;
-GRANT SELECT ON schema_version TO postsink_writer;
-GRANT SELECT ON delivery_text, delivery_final, reject_text, delivery_attempt, delivery_daily, reply_edge TO postsink_reader;
-GRANT ALL ON epoch, delivery, reject, schema_version TO postsink_admin;

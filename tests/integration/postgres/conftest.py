@@ -1,0 +1,75 @@
+"""One PostgreSQL for most tests, with a database of its own for each; whoever stops a server makes another."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sink.fault import OK
+from tests.integration.asking import ask
+from tests.integration.postgres.server import Database, Server, made_folder, programs
+from tests.judges.program import Program
+
+USERS = {"drain": "postsink_writer", "analyst": "postsink_reader", "keeper": "postsink_admin"}  # own nothing
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    top = made_folder()
+    try:
+        yield top
+    finally:
+        shutil.rmtree(top)
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path) -> Iterator[Server]:
+    """The server of most tests."""
+    made = Server(folder).make().start()
+    try:
+        yield made
+    finally:
+        made.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def template(server: Server, with_keys: Program, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """A database that `db init` made, bound to the keys of `program`, and the users of its roles."""
+    made = server.make_database()
+    program = made.serve(with_keys.sibling(tmp_path_factory.mktemp("pg") / "init"), admin="postgres")
+    assert ask(program, "db", "init").status == OK
+    server.run(*(f"CREATE USER {user} IN ROLE {role}" for user, role in USERS.items()))
+    return made
+
+
+@pytest.fixture
+def database(server: Server, template: Database) -> Iterator[Database]:
+    """An empty database with a schema."""
+    made = server.make_database(template.name)
+    yield made
+    server.run(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+
+@pytest.fixture
+def served(program: Program, database: Database) -> Program:
+    """An installation whose rows go there."""
+    return database.serve(program)
+
+
+@pytest.fixture
+def make_server(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Give a maker of servers that a test may harm."""
+    with ExitStack() as ends:
+        def make(name: str, data: Path | None = None) -> Server:
+            made = Server(folder, name, data)
+            ends.callback(shutil.rmtree, made.data, ignore_errors=True)
+            ends.callback(made.stop, "immediate")
+            return made
+
+        yield make
