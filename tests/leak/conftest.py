@@ -18,6 +18,7 @@ def ground() -> Iterator[Ground]:
     made = Ground()
     try:
         yield made
+        assert made.strays() == [], "raw text was left where nobody looked"
     finally:
         made.close()
 

@@ -44,7 +44,7 @@ Parser.parse = Parser.parse_rest = broken
 SPEAKING = """
 import logging, threading, warnings
 from sink.core.pipeline import Pipeline
-take = Pipeline.take
+plain_take = Pipeline.take
 def spoken(self, lines):
     text = repr(lines)
     class Odd:
@@ -58,7 +58,7 @@ def spoken(self, lines):
     thread.join()
     warnings.warn(text)
     logging.getLogger("a.library").warning("%s %d", text, text)
-    return take(self, lines)
+    return plain_take(self, lines)
 Pipeline.take = spoken
 """
 # A core may be as large as it likes, whatever the program says: so it is where core_pattern names a program.
@@ -135,11 +135,11 @@ def on_a_disk_that_is_read_only(drive: Drive) -> None:
 
 
 def damaged_store(drive: Drive) -> None:
-    """Its pages are junk from the middle on; then it is no store at all."""
+    """Its pages are junk from the first third on; then it is no store at all."""
     store = drive.program.store
     whole = store.read_bytes()
     third = len(whole) // 3
-    for data in (whole[:third] + b"\xa5" * 2 * third, whole[:100] + b"\xa5" * 9_000, b"junk" * 999):
+    for data in (whole[:third] + b"\xa5" * 2 * third, b"junk" * 999):
         store.write_bytes(data)
         for words in (("import", drive.log("log")), ("db", "index"), ("db", "status"), ("run",)):
             drive.run(*words, status=(OK, DATA, TEMPFAIL, CONFIG), timeout=20)
@@ -218,23 +218,28 @@ def wrong_configs(drive: Drive) -> None:
 # -- lines
 
 
-def poison() -> bytes:
-    lines = [planted.planted(line) for line in POISON]
-    lines += [line + STEM.encode() for line in POISON if len(line) < 5_000 and line.rstrip(b"\0") != HEAD[:-1]]
+def _poison() -> bytes:
+    """Poison with canaries; what is long holds one already, or none would fit."""
+    short = [line for line in POISON if len(line) < 5_000]
+    lines = [*POISON, *map(planted.planted, short)]
+    lines += [line + STEM.encode() for line in short if line.rstrip(b"\0") != HEAD[:-1]]
     return b"\n".join(lines) + b"\n"
 
 
+POISONED = _poison()
+
+
 def poison_imported(drive: Drive) -> None:
-    drive.run("import", "--year", "2026", input=poison())
+    drive.run("import", "--year", "2026", input=POISONED)
 
 
 def poison_explained(drive: Drive) -> None:
-    drive.run("explain", "--year", "2026", input=poison())
+    drive.run("explain", "--year", "2026", input=POISONED)
 
 
 def poison_sent(drive: Drive) -> None:
     """As lines, as datagrams, as other protocols, and as questions to the daemon."""
-    lines = poison().split(b"\n")
+    lines = POISONED.split(b"\n")
     service = drive.serve()
     send_plain(service.stream, [b"first", *lines])
     send_datagrams(service.datagram, [line for line in lines if len(line) < 60_000])
@@ -383,9 +388,10 @@ def daemon_speaking(drive: Drive) -> None:
 def standard_files(drive: Drive) -> None:
     """Each is closed, or full; or nobody reads what is printed."""
     log = drive.log("log")
-    for number in range(3):
+    for number, close in enumerate(("<&-", ">&-", "2>&-")):
         words = ("import", "--json", *(() if number == 0 else (log,)))
-        drive.run(*words, status=NOINPUT if number == 0 else OK, preexec_fn=lambda number=number: os.close(number))
+        before = ("sh", "-c", f'exec "$@" {close}', "sh")
+        drive.run(*words, status=NOINPUT if number == 0 else OK, before=before)
     with open("/dev/full", "wb") as full:
         drive.run("import", "--json", log, status=TEMPFAIL, stdout=full)
         drive.run("import", log, status=(OK, TEMPFAIL, STDERR), stderr=full)

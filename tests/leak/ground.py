@@ -5,16 +5,19 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,10 @@ from tests.integration.live.omprog import Child
 from tests.integration.live.service import Service, failing, with_bug
 from tests.judges.program import Program
 from tests.leak import planted
-from tests.leak.canaries import WORDS, Searcher
+from tests.leak.canaries import STEM, WORDS, Searcher
 from tests.leak.watch import Allowance, Verdict, Watch
 
+_ELSEWHERE = ("/tmp", "/var/tmp", "/var/log", "/var/spool", "/var/crash", "/dev/shm", "/run")
 _VALUE = re.compile(rb"[=<\[ ]([^<>\[\]=, ]*@[^<>\[\]=, ]+|[\w-]+\.[\w.-]+)")
 
 
@@ -44,10 +48,16 @@ class SystemLog:
     def __init__(self) -> None:
         self.said: list[bytes] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.is_ours = not self.PATH.exists()
+        self.is_ours = not self._is_heard()
         if self.is_ours:
+            self.PATH.unlink(missing_ok=True)
             self._socket.bind(str(self.PATH))
             threading.Thread(target=self._read, daemon=True).start()
+
+    def _is_heard(self) -> bool:
+        """Whether somebody listens there."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            return probe.connect_ex(str(self.PATH)) == 0
 
     def _read(self) -> None:
         with suppress(OSError):  # closed
@@ -65,6 +75,7 @@ class Ground:
     """A folder under /var/tmp, since the path of a socket must be short; it goes with the session."""
 
     def __init__(self) -> None:
+        self._begun = time.time()
         self.top = Path(tempfile.mkdtemp(prefix="postsink-leak-", dir="/var/tmp"))
         self.top.chmod(0o755)
         self._tokens = self.top / "header-tokens"
@@ -75,8 +86,15 @@ class Ground:
             trusted_networks=["192.0.2.0/28"], internal_relays=["198.51.100.9"],
             listen=[{"stream": "stream"}, {"datagram": "datagram"}],
         ).make_keys()  # fmt: skip
-        self._number = 0
+        self._numbers = count()
         self.syslog = SystemLog()
+
+    def prepare(self) -> None:
+        """Make all that drives share, before several begin at once."""
+        planted.troubles()
+        assert self.searcher
+        assert self.logs
+        assert self.filled
 
     @cached_property
     def searcher(self) -> Searcher:
@@ -114,8 +132,7 @@ class Ground:
     @contextmanager
     def drive(self, *allowed: Allowance, keys: bool = True, store: bool = False) -> Iterator[Drive]:
         """Give a drive in a folder of its own."""
-        self._number += 1
-        folder = self.top / str(self._number)
+        folder = self.top / str(next(self._numbers))
         watch = Watch(folder, self.searcher, *allowed)
         home = watch.root / "p"
         if store:
@@ -128,6 +145,20 @@ class Ground:
         watch.knows(program)
         with ExitStack() as kept, ExitStack() as stack:
             yield Drive(self, watch, program, stack, kept)
+
+    def strays(self) -> list[Path]:
+        """Files that came into being elsewhere meanwhile, and hold the stem, in whatever case."""
+        folders = [name for name in {*_ELSEWHERE, tempfile.gettempdir()} if Path(name).is_dir()]
+        # Not on other file systems: a /proc may be mounted below, whose files have no end.
+        wanted = ("-xdev", "-path", self.top, "-prune", "-o", "-type", "f", "-newermt", f"@{self._begun}")
+        words = ["find", *folders, *wanted, "-size", "-128M", "-size", "+0", "-print0"]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        found = []
+        for path in (Path(os.fsdecode(name)) for name in done.stdout.split(b"\0") if name):
+            with suppress(OSError):  # gone
+                if STEM.encode() in os.fsencode(path.name).lower() + path.read_bytes().lower():
+                    found.append(path)
+        return found
 
     def close(self) -> None:
         self.syslog.close()
@@ -143,11 +174,12 @@ class Drive:
     program: Program
     stack: ExitStack  # what ends before the search
     kept: ExitStack  # what ends after it, such as a disk of its own
+    bug: str = ""  # lines of Python that run before each command: the seeded bugs'
 
     def words(self, *arguments: str | Path, place: str = "", number: int = 1, bug: str = "") -> list[str]:
         """The command line; with a place, one that kills itself there; with a bug, lines of Python to run first."""
         words = failing(self.program, place, number) if place else command(self.program)
-        words = with_bug(self.program, bug) if bug else words
+        words = with_bug(self.program, bug + self.bug) if bug + self.bug else words
         return [*words, *map(str, arguments)]
 
     def run(
@@ -164,13 +196,14 @@ class Drive:
 
     def serve(self, *arguments: str, **given: Any) -> Service:
         """Start the daemon; it is killed with the drive where the drive does not end it."""
+        given["bug"] = given.get("bug", "") + self.bug
         given["prefix"] = (*given.pop("before", ()), *self.watch.trace.prefix)
         given["variables"] = {**self.watch.environment, **given.pop("variables", {})}
         return self.stack.enter_context(Service(self.program, *arguments, **given))
 
     def child(self, *options: str, **given: Any) -> Child:
         """Start rsyslogd's child."""
-        child = Child(self.program, *options, prefix=self.watch.trace.prefix, **given)
+        child = Child(self.program, *options, prefix=self.watch.trace.prefix, bug=self.bug, **given)
         return self.stack.enter_context(child)
 
     def verdict(self) -> Verdict:

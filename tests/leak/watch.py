@@ -7,6 +7,7 @@ socket whoever wrote there, and by place, for each file.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.judges.program import ROOT, Program
-from tests.leak.canaries import REACH, Searcher
+from tests.leak.canaries import REACH, STEM, Searcher
 from tests.leak.traced import COPIES, OPENS, PATIENCE, WRITES, Call, Trace
 
+_elsewhere = re.compile(rb"sa_family=AF_(?!UNIX|NETLINK|UNSPEC)").search
 Allowance = Callable[[Call], bool]
 _WRITING = (b"O_WRONLY", b"O_RDWR", b"O_CREAT", b"O_TMPFILE")
 _MOST_FILE = 1 << 26  # bytes
@@ -46,12 +48,12 @@ def from_zstd(call: Call) -> bool:
 
 def to_the_seal(call: Call) -> bool:
     """A seal is a file that holds its secret."""
-    return call.name == "write" and call.target.endswith(".key")
+    return call.name == "write" and ".key" in os.path.basename(call.target)
 
 
 def to_itself(call: Call) -> bool:
-    """A daemon that begins anew leaves what opens the keyring in a pipe, for itself."""
-    return call.name == "write" and call.fd > 2 and call.target.startswith("pipe:")
+    """A daemon that begins anew hands what opens the keyring to itself, through a pair of sockets."""
+    return call.name == "sendto" and call.target.startswith("socket:") and not call.peer
 
 
 @dataclass
@@ -62,6 +64,12 @@ class Verdict:
     size: int = 0  # bytes
     files: int = 0
     leaks: list[str] = field(default_factory=list)
+
+    @property
+    def places(self) -> str:
+        """Where canaries were found, without them: this may be printed into a file that is searched itself."""
+        places = dict.fromkeys(leak.partition(": ")[0] for leak in self.leaks)
+        return "; ".join("a name" if STEM in place.lower() else place for place in places)
 
     def __str__(self) -> str:
         return f"{self.calls:6} calls {self.size / 1e6:6.2f} MB {self.files:3} files  {len(self.leaks)} found"
@@ -156,13 +164,15 @@ class Watch:
             yield f"a shared mapping of {call.target} may carry anything"
         if call.name in ("sendmsg", "sendmmsg") and b"SCM_RIGHTS" in call.arguments:
             yield f"{call} hands a descriptor to another process"
-        if call.name in ("connect", "sendto", "sendmsg", "sendmmsg") and b"sa_family=AF_INET" in call.arguments:
+        if call.name in ("connect", "sendto", "sendmsg", "sendmmsg") and _elsewhere(call.arguments):
             yield f"{call} goes to the network"
 
     @staticmethod
     def _is_written(target: str, written: set[str]) -> bool:
         """Whether a file that is mapped is one to be written; SQLite's index of its WAL holds page numbers only."""
-        return (target in written or "(deleted)" in target) and not target.endswith("-shm")
+        if target.endswith("-shm") and target.removesuffix("-shm") in written:
+            return False
+        return target in written or "(deleted)" in target
 
     def _is_clean_copy(self, call: Call) -> bool:
         """Whether what was copied is a plain file that is still there, and holds nothing."""

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from tests.integration.asking import PATIENCE, command, environment
-from tests.integration.live.service import failing
+from tests.integration.live.service import failing, with_bug
 from tests.judges.program import Program
 
 IGNORING = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
@@ -24,9 +24,11 @@ class Child:
     """One child, before its first reply."""
 
     def __init__(
-        self, program: Program, *options: str, place: str = "", number: int = 1, prefix: tuple[str, ...] = (),
+        self, program: Program, *options: str, place: str = "", number: int = 1, bug: str = "",
+        prefix: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         words = failing(program, place, number) if place else command(program)
+        words = with_bug(program, bug) if bug else words
         self.dots = 0
         self.replies = 0
         self.process = subprocess.Popen(
