@@ -114,17 +114,19 @@ def _text(lines: Lines) -> str:
 def _words(lines: Lines) -> list[tuple[str, int]]:
     """Return the words of a logical line with their line numbers; what stands in braces is one word."""
     words: list[tuple[str, int]] = []
-    depth = 0
+    held: list[str] = []
+    depth, first = 0, 0
     for number, line in lines:
         for word in line.split():
-            if depth:
-                words[-1] = (f"{words[-1][0]} {word}", words[-1][1])
-            else:
-                words.append((word, number))
+            if not held:
+                first = number
+            held.append(word)
             if depth or word.startswith("{"):
-                depth += word.count("{") - word.count("}")
-                depth = max(depth, 0)
-    return words
+                depth = max(depth + word.count("{") - word.count("}"), 0)
+            if not depth:
+                words.append((" ".join(held), first))
+                held = []
+    return [*words, *([(" ".join(held), first)] if held else [])]
 
 
 def _service(lines: Lines, path: str) -> Service | None:

@@ -27,6 +27,8 @@ from sink.tools.doctor.script import (
 from sink.tools.doctor.tree import Place, Tree
 
 MOST_FILES: Final = 500  # ours, of all that one configuration includes
+MOST_INCLUDES: Final = 2000  # ours: a file that includes itself names no new one
+MOST_STATEMENTS: Final = 20_000  # ours
 _MOST_DEPTH: Final = 100  # ours, of blocks in blocks
 _MOST_ABOVE: Final = 16  # ours, of files in files
 
@@ -130,6 +132,10 @@ class _File:
         """Return a statement, or nothing and go on with the next line where it is not understood."""
         start = self._at
         try:
+            self._legacy.statements += 1
+            if self._legacy.statements > MOST_STATEMENTS:
+                self._at = len(self._text)
+                raise ConfusedError("there are more rules than doctor follows")
             return self._statement(depth)
         except ConfusedError as why:
             self._note(str(why), start)
@@ -343,6 +349,9 @@ class _File:
     def _include(self, place: Place, pattern: str, depth: int) -> list[Statement]:
         """Read the files that an include names, in place [cnfDoInclude()]."""
         self._script.includes.append(place)
+        if len(self._script.includes) > MOST_INCLUDES:
+            self._at = len(self._text)
+            raise ConfusedError("more files are included than doctor reads")
         if self._tree.has_folder(pattern):
             pattern += "*" if pattern.endswith("/") else "/*"
         found: list[Statement] = []

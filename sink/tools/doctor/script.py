@@ -98,12 +98,13 @@ class Script:
 
 @dataclass(slots=True)
 class Legacy:
-    """What $-lines have set for the actions of older form after them."""
+    """What the lines so far have set for those that come: $-lines for actions of older form."""
 
     ruleset: str = DEFAULT
     queue: str = ""
     program: str = ""
     default: str = DEFAULT
+    statements: int = 0  # that were read so far
 
     def heed(self, name: str, value: str) -> None:
         """Take in a $-line."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MOST_BYTES: Final = 1 << 22  # ours, of one configuration file
+MOST_BYTES: Final = 1 << 20  # ours, of one configuration file
+_MOST_READ: Final = 1 << 25  # bytes, ours, of all of them
 MOST_FOUND: Final = 2000  # ours, files of one pattern
 _MOST_LINKS: Final = 40  # as the kernel's path_resolution(7)
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -37,6 +38,7 @@ class Tree:
 
     root: Path
     refused: dict[str, str] = field(default_factory=dict)  # path -> why it could not be read
+    _read: int = 0  # bytes
 
     def real(self, path: str) -> Path:
         """Return where a path leads on this machine, all its links followed inside the root. Raises OSError."""
@@ -121,8 +123,9 @@ class Tree:
         except OSError as error:
             self._refuse(path, error)
             return None
-        if len(data) > MOST_BYTES:
-            self.refused[path] = f"is larger than {MOST_BYTES >> 20} MiB"
+        self._read += len(data)
+        if len(data) > MOST_BYTES or self._read > _MOST_READ:
+            self.refused[path] = f"is larger than {MOST_BYTES >> 20} MiB, or all files together are too large"
             return None
         if b"\0" in data:
             self.refused[path] = "holds bytes that are no text"
