@@ -78,9 +78,10 @@ def _explain(settings: Config, given: argparse.Namespace) -> int:
 def _db(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import database
 
-    commands = {"init": database.init, "status": database.status, "index": database.index,
-                "upgrade": database.upgrade}
+    commands = {"init": database.init, "status": database.status, "index": database.index}
     settings = _as_owner(settings)
+    if given.action == "upgrade":
+        return database.upgrade(settings, local=given.local)
     if given.action == "reset":
         return database.reset(settings, sure=given.yes)
     if given.action == "prune":
@@ -146,8 +147,10 @@ def main(typed: Sequence[str] | None = None) -> int:
     _standard_files()
     try:
         given = arguments.parser().parse_args(typed)
-        # doctor reads the config of another root, and opens no file that it names
-        settings = Config() if given.command == "doctor" else config.load(given.config)
+        # doctor reads the config of another root, and opens no file that it names; what is enabled can be taken back
+        # whatever the config says
+        needs_none = given.command in ("doctor", "disable")
+        settings = Config() if needs_none else config.load(given.config)
         status = COMMANDS[given.command](settings, given)
     except SystemExit as end:  # of --help and --version
         status = int(end.code or OK)

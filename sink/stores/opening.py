@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sink import rootonly
 from sink.fault import CANTCREATE, CONFIG, NOINPUT, NOPERM, Fault
 from sink.stores import schema
 
@@ -106,14 +107,37 @@ def _steps(applied: dict[int, tuple[int, str]], path: Path = Path(":memory:")) -
 
 
 def upgrade(path: Path, connection: sqlite3.Connection) -> list[int]:
-    """Bring a store's schema up to date, in one transaction; return the versions that were run."""
+    """Bring a store's schema up to date, in one transaction; return the versions that were run.
+
+    A copy of the old store is beside it until that has succeeded: a step may do what its author did not mean.
+    """
     with _alone(path):
         _check_ours(path, connection)
         applied = _applied(connection)
         steps = [step.version for step in schema.missing(DIALECT, applied, str(path))]
         if steps:
+            _copy(connection, copy_of(path))
             connection.executescript(f"BEGIN IMMEDIATE;\n{_steps(applied, path)}\nCOMMIT;")
+        copy_of(path).unlink(missing_ok=True)  # this one's, or of an upgrade that was killed at its very end
     return steps
+
+
+def copy_of(path: Path) -> Path:
+    """Return where a store's copy lies while its schema is changed."""
+    return path.with_name(f"{path.name}.before-upgrade")
+
+
+def _copy(connection: sqlite3.Connection, to: Path) -> None:
+    """Copy a database, whole or not at all, onto the disk."""
+    new = to.with_name(f"{to.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(connect(new, "rwc")) as target:
+            connection.backup(target)  # committed in one transaction, with SQLite's own fsync
+        os.replace(new, to)
+    finally:
+        new.unlink(missing_ok=True)
+    rootonly.sync_folder(to)
 
 
 def _applied(connection: sqlite3.Connection) -> dict[int, tuple[int, str]]:

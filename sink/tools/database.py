@@ -29,11 +29,14 @@ def init(config: Config) -> int:
     return OK
 
 
-def upgrade(config: Config) -> int:
-    """Bring the schemas of store and database up to date."""
+def upgrade(config: Config, *, local: bool) -> int:
+    """Bring the schemas of store and database up to date; local: of the store alone, which may not be there yet."""
+    if local and not config.store.exists():
+        print("the store: is not there yet")
+        return OK
     steps = SqliteStore.upgrade(config.store)
     print(f"the store: {'schema steps ' + ', '.join(map(str, steps)) if steps else 'the schema is up to date'}")
-    if config.database is not None:
+    if config.database is not None and not local:
         from sink.tools import server
 
         for line in server.upgrade(config):

@@ -102,6 +102,7 @@ COMMANDS = (
     command("db init"),
     command("db status", store=True),
     command("db upgrade", store=True),
+    command("db upgrade --local", store=True),
     command("db index", store=True),
     command("db prune --older-than 1d --yes", store=True),
     command("db reset --yes", store=True),
