@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden bench bench-live clean
+.PHONY: help demo test leak check golden bench bench-live clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -21,6 +21,10 @@ test: $(VENV)/ready-test  ## everything that must pass; sets up what it needs
 	@$(PREPARE) debian
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest --durations=15 $(ARGS)
+
+leak: $(VENV)/ready-test  ## search all that comes out of the program for raw text; as root
+	@$(PREPARE) debian
+	$(BIN)/python -m pytest -v tests/leak $(ARGS)
 
 check: $(VENV)/ready-test  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -21,12 +21,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sink import config
 from sink.fault import Fault
 from sink.keys import keyring
 from tests.integration.asking import command
 from tests.integration.live.omprog import Child
 from tests.integration.live.service import Service, failing, with_bug
+from tests.integration.postgres.server import Server, programs
 from tests.judges.program import Program
 from tests.leak import planted
 from tests.leak.canaries import STEM, WORDS, Searcher
@@ -87,6 +90,8 @@ class Ground:
             listen=[{"stream": "stream"}, {"datagram": "datagram"}],
         ).make_keys()  # fmt: skip
         self._numbers = count()
+        self._lock = threading.Lock()
+        self._server: Server | None = None
         self.syslog = SystemLog()
 
     def prepare(self) -> None:
@@ -121,6 +126,17 @@ class Ground:
         made["damaged"] = self.top / "mail.damaged.zst"
         made["damaged"].write_bytes(packed)
         return made
+
+    @property
+    def server(self) -> Server:
+        """A PostgreSQL, made when the first drive asks for it."""
+        with self._lock:
+            if self._server is None:
+                if programs() is None:
+                    pytest.skip("PostgreSQL is not installed")
+                (self.top / "pg").mkdir()
+                self._server = Server(self.top / "pg").make().start()
+        return self._server
 
     @cached_property
     def filled(self) -> Program:
@@ -161,6 +177,8 @@ class Ground:
         return found
 
     def close(self) -> None:
+        if self._server is not None:
+            self._server.stop("immediate")
         self.syslog.close()
         shutil.rmtree(self.top)
 

@@ -26,6 +26,7 @@ _elsewhere = re.compile(rb"sa_family=AF_(?!UNIX|NETLINK|UNSPEC)").search
 Allowance = Callable[[Call], bool]
 _WRITING = (b"O_WRONLY", b"O_RDWR", b"O_CREAT", b"O_TMPFILE")
 _MOST_FILE = 1 << 26  # bytes
+_SENDS = ("connect", "sendto", "sendmsg", "sendmmsg")
 _SYSTEM = ("/dev/", "/proc/", "/sys/")
 _BLOCK = 512  # bytes
 _MUCH = 1 << 19  # bytes
@@ -54,6 +55,11 @@ def to_the_seal(call: Call) -> bool:
 def to_itself(call: Call) -> bool:
     """A daemon that begins anew hands what opens the keyring to itself, through a pair of sockets."""
     return call.name == "sendto" and call.target.startswith("socket:") and not call.peer
+
+
+def to_a_database_elsewhere(call: Call) -> bool:
+    """PostgreSQL may be on another host."""
+    return call.name == "connect" and b"sa_family=AF_INET" in call.arguments
 
 
 @dataclass
@@ -117,12 +123,12 @@ class Watch:
         """Search what a living process shows of itself, and the files it writes, also such as have no name."""
         top = Path("/proc") / str(pid)
         for name in ("cmdline", "comm", "environ"):
-            self._search((top / name).read_bytes(), f"{name} of process {pid}")
+            self.search((top / name).read_bytes(), f"{name} of process {pid}")
         for link in (top / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile
                 flags = int((top / "fdinfo" / link.name).read_text().split("flags:")[1].split()[0], 8)
                 if flags & os.O_ACCMODE != os.O_RDONLY and stat.S_ISREG(link.stat().st_mode):
-                    self._search(_head(link), f"what process {pid} holds open: {os.readlink(link)}")
+                    self.search(_head(link), f"what process {pid} holds open: {os.readlink(link)}")
 
     # -- when it has ended
 
@@ -148,7 +154,7 @@ class Watch:
         self._verdict.leaks = list(dict.fromkeys(leaks))
         return self._verdict
 
-    def _search(self, data: bytes, where: str) -> None:
+    def search(self, data: bytes, where: str) -> None:
         self._verdict.size += len(data)
         found = self.searcher.find(data)
         if found:
@@ -164,7 +170,7 @@ class Watch:
             yield f"a shared mapping of {call.target} may carry anything"
         if call.name in ("sendmsg", "sendmmsg") and b"SCM_RIGHTS" in call.arguments:
             yield f"{call} hands a descriptor to another process"
-        if call.name in ("connect", "sendto", "sendmsg", "sendmmsg") and _elsewhere(call.arguments):
+        if _elsewhere(call.arguments) and call.name in _SENDS and not any(allowed(call) for allowed in self._allowed):
             yield f"{call} goes to the network"
 
     @staticmethod
