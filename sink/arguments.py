@@ -12,6 +12,7 @@ from pathlib import Path
 from sink import __version__, config
 from sink.fault import USAGE, Fault
 
+MOST_JOBS = 64  # ours: one process writes what they read, and five keep it busy
 Adder = Callable[[str, str], argparse.ArgumentParser]
 
 
@@ -49,6 +50,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= MOST_JOBS):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_JOBS}")
+    return int(text)
+
+
 def _moment(text: str) -> int:
     try:
         found = datetime.fromisoformat(text)
@@ -69,6 +76,10 @@ def _age(text: str) -> int:
     if seconds is None:
         raise argparse.ArgumentTypeError("must be a time like 90d")
     return seconds
+
+
+def _typed_here(text: str) -> str:
+    raise argparse.ArgumentTypeError("must be on standard input, a line each: everybody can read the command line")
 
 
 def _stream(text: str) -> str:
@@ -98,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
     one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
+    one.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="processes; files of different hosts go apart")
 
     one = command("run", "take lines as they are logged: the daemon")
     one.add_argument("--stdin", action="store_true", help="read lines on standard input, too; its end ends the daemon")
@@ -122,6 +134,7 @@ def _keys_and_rows(command: Adder) -> None:
     command("pseudonym", "turn addresses on stdin, a line each, into pseudonyms")
 
     one = command("lookup", "find the rows of addresses on stdin, a line each")
+    one.add_argument("addresses", nargs="*", type=_typed_here, metavar="ADDRESS", help=argparse.SUPPRESS)
     one.add_argument("--since", type=_moment, metavar="TIME", help="logged then or later, like 2026-11-02T08:00")
     one.add_argument("--until", type=_moment, metavar="TIME", help="logged before")
     one.add_argument("--sender", action="store_true", help="only where it sent")
@@ -129,6 +142,7 @@ def _keys_and_rows(command: Adder) -> None:
     one.add_argument("--json", action="store_true", help="as JSON objects, one a line, with all columns")
 
     one = command("forget", "forget the addresses on stdin, a line each, in all rows")
+    one.add_argument("addresses", nargs="*", type=_typed_here, metavar="ADDRESS", help=argparse.SUPPRESS)
     one.add_argument("--again", action="store_true", help="forget all that were forgotten: after a restore")
     one.add_argument("--yes", action="store_true", help="do not ask")
 

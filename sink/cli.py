@@ -32,7 +32,7 @@ def _as_owner(settings: Config) -> Config:
 def _import(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import importer
 
-    options = importer.Options(given.files, given.json, given.year, given.stream)
+    options = importer.Options(given.files, given.json, given.year, given.stream, given.jobs)
     return importer.run(settings, options)
 
 

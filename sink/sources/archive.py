@@ -1,8 +1,8 @@
 """Archived logs: plain, .gz, .bz2, .xz, .zst, or standard input, read in chunks.
 
 The form is told by the first bytes, not by the name. A file is opened once, when it is named, so that a log rotation
-under way does not put another one in its place; its bytes are read when its turn comes. Damage is a Fault
-that comes after what could be read.
+under way does not put another one in its place; its bytes are read when its turn comes, by a position that is this
+process's own: others may have the descriptor from a fork(). Damage is a Fault that comes after what could be read.
 """
 
 import bz2
@@ -15,17 +15,21 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import tzinfo
-from io import BufferedReader, FileIO
+from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
-from typing import Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from sink.core.syslog import Reader
 from sink.fault import DATA, NOINPUT, NOPERM, UNAVAILABLE, Fault
 from sink.sources.framer import Framer
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CHUNK = 1 << 16  # bytes; larger ones cost memory and save nothing
 HEAD = 1 << 16  # bytes in which the first time and a year are looked for
@@ -41,19 +45,64 @@ class _Unpacked(Protocol):
     def close(self) -> None: ...
 
 
+class _Regular(RawIOBase):
+    """A regular file, read at a position of our own: that of a descriptor moves for all processes that share it."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._at = file.tell()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._file.fileno()  # ValueError where it is closed
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        assert whence == os.SEEK_SET
+        self._at = offset
+        return offset
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        count = os.preadv(self.fileno(), [buffer], self._at)
+        self._at += count
+        return count
+
+    def pour(self, pipe: IO[bytes]) -> None:
+        """Write what is left of it into a pipe, and close that, or leave when nobody reads it any more."""
+        with suppress(OSError), pipe:
+            while data := os.pread(self.fileno(), CHUNK, self._at):
+                self._at += len(data)
+                pipe.write(data)
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
 class Archive:
     """One archived log; name is as given on the command line, "-" is standard input."""
 
     def __init__(self, name: str) -> None:
         self.name = "standard input" if name == STDIN else name
         self.first: tuple[int, int] = (0, 0)  # (second, micros) of its first line with a time
-        self._raw = _stdin() if name == STDIN else _open(Path(name))
-        status = os.fstat(self._raw.fileno())
+        file = _stdin() if name == STDIN else _open(Path(name))
+        status = os.fstat(file.fileno())
         regular = stat.S_ISREG(status.st_mode)
         self.size = status.st_size if regular else 0
         self.modified = int(status.st_mtime) if regular else None
-        self._start = self._raw.tell() if self._raw.seekable() else None
+        self._raw: FileIO | _Regular = _Regular(file) if regular else file
+        self._start = self._raw.tell() if regular else None
+        self._near: tuple[tzinfo, int | None] | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._feeder: threading.Thread | None = None  # of the child
         self._packed: BufferedReader | None = None
         self._file: _Unpacked | None = None
         self._head = b""  # of a stream, which can't be begun twice, what was looked at
@@ -75,15 +124,26 @@ class Archive:
         found = _first(probe, lines)
         if found is not None:
             self.first = found
-        return Reader(zone, near=found[0] if found else None, fallback=self.modified)
+        self._near = zone, found[0] if found else None
+        return self.reader()
+
+    def reader(self) -> Reader:
+        """Return another reader of this file's lines, once it is dated."""
+        assert self._near is not None
+        return Reader(self._near[0], near=self._near[1], fallback=self.modified)
+
+    @property
+    def may_be_read_twice(self) -> bool:
+        """Whether it is a file, no stream."""
+        return self._start is not None
 
     @property
     def is_empty(self) -> bool:
         """Whether not one byte was in it; known when it was dated."""
         return not self._head and not self._damaged
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield what it holds, unpacked; see damage() afterwards."""
+    def chunks(self, again: bool = False) -> Iterator[bytes]:
+        """Yield what it holds, unpacked; see damage() afterwards. again: it stays open, to be read once more."""
         if self._start is None and self._head:
             yield self._head
         try:
@@ -91,7 +151,17 @@ class Archive:
                 yield chunk
             self._end(whole=True)
         finally:
-            self.close()
+            if again:
+                self.rewind()
+            else:
+                self.close()
+
+    def rewind(self) -> None:
+        """Set a file back to its beginning."""
+        assert self._start is not None
+        self._end(whole=False)
+        self._raw.seek(self._start)
+        self._damaged = False
 
     def damage(self) -> Fault | None:
         """Return what to tell of a file that broke off: what came before was read."""
@@ -99,10 +169,10 @@ class Archive:
             return None
         return Fault(DATA, f"{self.name}: damaged or cut off; what came before is kept; import a whole copy again")
 
-    def lines(self) -> Iterator[list[bytes]]:
-        """Yield lists of lines, without their newline."""
+    def lines(self, again: bool = False) -> Iterator[list[bytes]]:
+        """Yield lists of lines, without their newline; again: as of chunks()."""
         framer = Framer()
-        for chunk in self.chunks():
+        for chunk in self.chunks(again):
             yield framer.lines(chunk)
         if not self._damaged:  # else it is half a line, which would pass for another one
             yield framer.last()
@@ -148,6 +218,9 @@ class Archive:
         if self._file is not None and self._file is not self._packed:
             self._file.close()
         self._file = None
+        if self._feeder is not None:
+            self._feeder.join()
+            self._feeder = None
         if self._child is not None:
             failed, self._child = self._child.wait() != 0, None
             self._damaged = self._damaged or (failed and whole)
@@ -170,12 +243,15 @@ class Archive:
         program = shutil.which("zstd")
         if program is None:
             raise Fault(UNAVAILABLE, f"{self.name} needs the program zstd; type: apt install zstd")
-        if self._start is None:
+        if not isinstance(self._raw, _Regular) or self._start is None:
             raise Fault(UNAVAILABLE, "zstd on standard input is not read; type: zstd -dc FILE | postsink import")
         self._raw.seek(self._start)
         self._child = subprocess.Popen(
-            [program, "-dcq"], stdin=self._raw.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        # Not the file itself, whose position a zstd would go on moving when who started it was killed.
+        self._feeder = threading.Thread(target=self._raw.pour, args=(self._child.stdin,), daemon=True)
+        self._feeder.start()
         return cast(BufferedReader, self._child.stdout)
 
 
