@@ -29,8 +29,8 @@ PIECES = st.sampled_from([
     "{", "}", "(", ")", '"', "'", "`", ";", "\\", "\n", "\r\n", "\\\n", "#", "/*", "*/", "&", "\0", "$", "${", "@", "=",
     ":", "if ", "then ", "else ", "not ", "stop", "~", "mail.*", "mail.* /x\n", "*.* @@x\n", "call x ",
     'ruleset(name="x") {', 'include(file="/etc/rsyslog.conf")', "$IncludeConfig /etc/*.conf\n", "\n  ", "-o ", "-v ",
-    "[Journal]\n", "log {", "flags(final);", '@include "*.conf"\n', "filter(", "destination(", "if {", "\udcff", "\u2028",
-    "x" * 300, "é",
+    "[Journal]\n", "log {", "flags(final);", '@include "*.conf"\n', "filter(", "destination(", "if {", "\udcff",
+    "\u2028", "x" * 300, "é",
 ])  # fmt: skip
 FEW = settings(max_examples=max(settings.default.max_examples // 4, 10)) if settings.default else settings()
 
