@@ -42,7 +42,7 @@ def run(config_path: Path | None, *, as_json: bool, root: Path = ROOT) -> int:
     if as_json:
         print(report.as_json(findings))
     elif findings:
-        print(report.as_text(findings))
+        print(report.as_text(findings), end="")
     where = "" if host.is_here else f"; paths are those that the host under {root} sees"
     print(f"postsink: {report.counted(findings)}; looked at {host.looked_at()}{where}", file=sys.stderr)
     return FINDINGS if findings else OK

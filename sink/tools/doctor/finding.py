@@ -64,7 +64,7 @@ _SYSLOG_NG: Final = "postsink enable syslog-ng"
 
 RSYSLOG: Final[Mapping[str, Kind]] = {
     "rsyslog-no-drop-in": Kind(
-        HIGH, "without our rule Postfix's lines go wherever rsyslog puts the rest, and none comes to postsink",
+        HIGH, "Postfix's lines then go wherever rsyslog puts the rest, and none comes to postsink",
         f"type: {_RSYSLOG}",
     ),
     "rsyslog-raw-file": Kind(
@@ -115,7 +115,7 @@ RSYSLOG: Final[Mapping[str, Kind]] = {
 
 SYSLOG_NG: Final[Mapping[str, Kind]] = {
     "syslog-ng-no-path": Kind(
-        HIGH, "without our log path Postfix's lines go wherever syslog-ng puts the rest, and none comes to postsink",
+        HIGH, "Postfix's lines then go wherever syslog-ng puts the rest, and none comes to postsink",
         f"type: {_SYSLOG_NG}",
     ),
     "syslog-ng-raw-file": Kind(
@@ -128,7 +128,7 @@ SYSLOG_NG: Final[Mapping[str, Kind]] = {
     ),
     "syslog-ng-no-final": Kind(
         HIGH, "a line that postsink has taken goes on to all log paths behind, and those write it",
-        "write flags(catchall, final) in our log path, or take the file away and type: postsink enable syslog-ng",
+        "write flags(catchall, final) in that log path, or take the file away and type: postsink enable syslog-ng",
     ),
     "syslog-ng-disk-buffer": Kind(
         HIGH, "a disk buffer writes the lines that wait to a file",
@@ -143,7 +143,7 @@ SYSLOG_NG: Final[Mapping[str, Kind]] = {
 JOURNALD: Final[Mapping[str, Kind]] = {
     "journald-storage": Kind(
         HIGH, "under systemd journald sees each line before any syslog daemon does, and writes it to /var/log/journal",
-        "write Storage=volatile under [Journal] in a file of /etc/systemd/journald.conf.d whose name comes last; then "
+        "take other lines with Storage= out: `postsink enable` writes Storage=volatile, and the last one counts; then "
         "type: systemctl restart systemd-journald",
     ),
     "journald-not-forwarded": Kind(
@@ -156,7 +156,7 @@ JOURNALD: Final[Mapping[str, Kind]] = {
     ),
     "journald-rate-limit": Kind(
         MEDIUM, "journald drops lines of a service that logs more, and a delivery without its line has no row",
-        "write RateLimitBurst=0 under [Journal] in a file of /etc/systemd/journald.conf.d",
+        "write RateLimitBurst=0 under [Journal] in a file of /etc/systemd/journald.conf.d, as `postsink enable` does",
     ),
     "journald-upload": Kind(
         HIGH, f"it sends the journal to another host, also the part in memory: {_RAW}",
@@ -179,20 +179,20 @@ POSTFIX: Final[Mapping[str, Kind]] = {
         "type: postconf -X maillog_file && postfix reload",
     ),
     "postfix-name-missed": Kind(
-        HIGH, "our rule takes lines of programs whose name begins with postfix; others go on to the log, raw",
+        HIGH, "postsink's rule takes lines of programs whose names begin with postfix; others go on to the log, raw",
         "take syslog_name out, let it begin with postfix, or add the name to the rule as its comment tells",
     ),
     "postfix-facility-missed": Kind(
-        HIGH, "our rule takes lines of the facility mail; others go on to the log, raw",
+        HIGH, "postsink's rule takes lines of the facility mail; others go on to the log, raw",
         "type: postconf -X syslog_facility && postfix reload",
     ),
     "postfix-headers-raw": Kind(
         HIGH, "From, To, Cc, Subject and more of each message are logged too, and the log is raw",
-        "type: postsink disable postfix, until the findings above are gone",
+        "type: postsink disable postfix, until the other findings are gone",
     ),
     "postfix-headers-first": Kind(
-        MEDIUM, "the first rule that matches ends the search, so tables behind ours no longer reject anything",
-        "put our table last in header_checks",
+        MEDIUM, "the first rule that matches ends the search, so the tables behind it no longer reject anything",
+        "put postsink's table last in that line",
     ),
     "postfix-headers-of-parts": Kind(
         MEDIUM, "headers of attachments and forwarded messages are then logged as if they were the message's own",
@@ -230,22 +230,22 @@ OTHERS: Final[Mapping[str, Kind]] = {
         "install rsyslog, and type: postsink enable rsyslog",
     ),
     "other-writer": Kind(
-        MEDIUM, "postsink takes Postfix's lines alone; this program logs addresses of its own",
-        "give it a rule with `stop`, or have it log less",
+        MEDIUM, "postsink takes Postfix's lines alone; what other programs of the mail log stays as it is, raw",
+        "have it log less, or keep its lines from that file by a rule of their own",
     ),
     "log-reader": Kind(
         MEDIUM, "it reads logs or the journal, and keeps or sends what it reads",
-        "keep Postfix's lines from it, or remove it",
+        "have it leave Postfix's lines out, or remove it",
     ),
 }  # fmt: skip
 
 MACHINE: Final[Mapping[str, Kind]] = {
     "swap-open": Kind(
-        MEDIUM, "memory holds raw lines and keys, and what is swapped out stays on the disk",
+        MEDIUM, "postsink locks its own memory where it may, but syslog, journald and Postfix hold raw lines, too",
         "encrypt it with a random key (crypttab(5), option swap), or do without",
     ),
     "core-files": Kind(
-        MEDIUM, "a core file is the memory of a program that crashed: raw lines, and keys",
+        MEDIUM, "postsink writes none, but the memory of syslog, journald and Postfix holds raw lines, too",
         "write kernel.core_pattern = |/bin/false into a file of /etc/sysctl.d",
     ),
 }  # fmt: skip
@@ -280,7 +280,7 @@ SECRETS: Final[Mapping[str, Kind]] = {
         "set mode 0600, or use peer authentication",
     ),
     "folder-open": Kind(
-        HIGH, "who can write there can put a file or socket of his own in the place of ours, and so read lines or rows",
+        HIGH, "who can write there can put a file or socket of his own in that place, and so read lines or rows",
         "take the right to write from group and others",
     ),
     "program-open": Kind(

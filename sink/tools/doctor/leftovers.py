@@ -48,8 +48,8 @@ def findings(tree: Tree) -> Iterator[Finding]:
             elif held is None:
                 yield found("raw-log-unread", path, "doctor can't look through it to its end")
     for paths in groups.values():
-        more = f", and so do {len(paths) - 1} more of it" if len(paths) > 1 else ""
-        yield found("raw-log-left", paths[0], f"it holds raw lines of Postfix{more}")
+        copies = f"it and {len(paths) - 1} of its rotated copies hold" if len(paths) > 1 else "it holds"
+        yield found("raw-log-left", paths[0], f"{copies} raw lines of Postfix")
     yield from _journals(tree)
 
 

@@ -94,13 +94,18 @@ class Modes:
                 yield found("folder-open", folder, words, remedy=remedy)
 
     def _sockets(self) -> Iterator[Finding]:
-        """Find sockets that everybody may write to; only that in journald's place must be so."""
+        """Find datagram sockets that everybody may write to; only that in journald's place must be so.
+
+        On a stream socket the daemon asks the kernel who speaks.
+        """
         for each in self.config.listen:
+            if each.kind == "stream" or each.path == SOCKET:
+                continue
             status = self.tree.status(str(each.path))
             is_there = status is not None and stat.S_ISSOCK(status.st_mode)
             mode = status.st_mode if status is not None and is_there else each.mode
-            if mode & stat.S_IWOTH and not (each.kind == "datagram" and each.path == SOCKET):
-                words = f"everybody can write to the {each.kind} socket {shown(str(each.path))}"
+            if mode & stat.S_IWOTH:
+                words = f"everybody can write to the datagram socket {shown(str(each.path))}"
                 yield found("socket-open", str(each.path) if is_there else self.config_path, words)
 
     def _program(self, program: str, place: Place) -> Iterator[Finding]:

@@ -69,6 +69,9 @@ _READERS: Final = {
 }
 _JAILS: Final = ("/etc/fail2ban/jail.conf", "/etc/fail2ban/jail.d/*.conf", "/etc/fail2ban/jail.local",
                  "/etc/fail2ban/jail.d/*.local")  # fmt: skip
+_DATABASES: Final = ("/etc/fail2ban/fail2ban.conf", "/etc/fail2ban/fail2ban.d/*.conf", "/etc/fail2ban/fail2ban.local",
+                     "/etc/fail2ban/fail2ban.d/*.local")  # fmt: skip
+_IN_MEMORY: Final = re.compile(r"dbfile\s*=\s*(?::memory:|None)")
 _JAIL: Final = re.compile(r"\[(?:postfix|sasl)[\w-]*\]")
 _ENABLED: Final = re.compile(r"(?i)enabled\s*=\s*(?:true|yes|on|1)")
 _SYSLOGD: Final = ("/usr/sbin/syslogd", "/sbin/syslogd", "/usr/sbin/metalog", "/usr/bin/socklog")
@@ -125,6 +128,12 @@ def _own_log(tree: Tree, writer: Writer) -> Place | None:
 
 def _jails(tree: Tree) -> Iterator[Finding]:
     """Find jails of Fail2ban that look at Postfix: its database keeps the lines that led to a ban."""
+    database = [
+        line for pattern in _DATABASES for path in tree.glob(pattern)
+        for line in (tree.text(path) or "").split("\n") if line.startswith("dbfile")
+    ]  # fmt: skip
+    if database and _IN_MEMORY.fullmatch(database[-1].strip()):
+        return
     for path in [path for pattern in _JAILS for path in tree.glob(pattern)]:
         jail = ""
         for number, line in enumerate((tree.text(path) or "").split("\n"), 1):
@@ -132,4 +141,5 @@ def _jails(tree: Tree) -> Iterator[Finding]:
                 jail = line.strip() if _JAIL.fullmatch(line.strip()) else ""
             elif jail and _ENABLED.match(line):
                 words = f"Fail2ban's jail {shown(jail, 40)} looks at Postfix's lines, and its database keeps some"
-                yield found("log-reader", Place(path, number), words)
+                remedy = "write `dbfile = :memory:` under [Definition] in /etc/fail2ban/fail2ban.local"
+                yield found("log-reader", Place(path, number), words, remedy=remedy)

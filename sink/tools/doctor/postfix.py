@@ -48,7 +48,7 @@ def logs_headers(tree: Tree, folder: str) -> Finding | None:
     for service in (None, *instance.services):
         for name in TABLES:
             if any(_is_ours(word) for word in _tables(instance, name, service)):
-                words = "our header checks are on, and raw lines still reach the log"
+                words = "postsink's header checks are on, and raw lines still reach the log"
                 return found("postfix-headers-raw", instance.raw(name, service).place, words)
     return None
 
@@ -82,9 +82,9 @@ def _missed(instance: Instance, takes: Takes) -> Iterator[Finding]:
             place, what = (named, "syslog_name") if name is None else (located, "syslog_facility")
             yield found("postfix-not-understood", place, f"doctor can't work out {what}")
         elif not takes(probes(facility=facility)):
-            yield found("postfix-facility-missed", located, f"lines of the facility {facility} pass postsink by")
+            yield found("postfix-facility-missed", located, f"lines of the facility {facility} do not come to postsink")
         elif not takes(probes(name, facility)):
-            yield found("postfix-name-missed", named, f"lines of the program {shown(name, 40)} pass postsink by")
+            yield found("postfix-name-missed", named, f"lines of the program {shown(name, 40)} do not come to postsink")
 
 
 def _tables(instance: Instance, name: str, service: Service | None) -> list[str]:
@@ -107,13 +107,13 @@ def _header_checks(instance: Instance, service: Service | None) -> Iterator[Find
         ours = [at for at, table in enumerate(tables) if _is_ours(table)]
         if is_own(name) and ours and ours[0] < len(tables) - 1:
             place = instance.raw(name, service).place
-            yield found("postfix-headers-first", place, f"our table stands before another one in {name}")
+            yield found("postfix-headers-first", place, f"postsink's table stands before another one in {name}")
     for name in _PARTS:
         if is_own(name, "header_checks") and any(_is_ours(table) for table in _tables(instance, name, service)):
             place = instance.raw(name, service).place
             if place.line is None:
                 place = instance.raw("header_checks", service).place
-            yield found("postfix-headers-of-parts", place, f"our table is in {name}, by default or by name")
+            yield found("postfix-headers-of-parts", place, f"postsink's table is in {name}, by default or by name")
 
 
 def _talkative(instance: Instance, service: Service | None) -> Iterator[Finding]:

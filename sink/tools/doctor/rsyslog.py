@@ -97,7 +97,7 @@ class Rsyslog:
         elif not self.tree.has(OURS):
             yield found("rsyslog-no-drop-in", self.main, "rsyslog hands no line of Postfix to postsink")
         elif OURS in self.script.files:
-            words = "no line of Postfix comes as far as to our rule, or the rule does not hand it to postsink"
+            words = "no line of Postfix comes as far as this file, or it does not hand them to postsink"
             remedy = "take the file away, and type: postsink enable rsyslog"
             yield found("rsyslog-no-drop-in", OURS, words, remedy=remedy)
         else:
