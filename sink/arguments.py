@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sink import __version__, config
 from sink.fault import USAGE, Fault
@@ -20,9 +21,20 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser that ends with 64 and one line, and does not repeat what was typed."""
 
     def error(self, message: str) -> "None":  # type: ignore[override]
-        raise Fault(USAGE, f"{_without_values(message)}; see: {self.prog} --help")
+        said = _without_values(message)
+        if said == _UNKNOWN and self.get_default("asks"):
+            said += "; addresses come on standard input, a line each"
+        raise Fault(USAGE, f"{said}; see: {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Leave nothing unknown to the parser above, which would name its own help."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error("")
+        return found, rest
 
 
+_UNKNOWN = "an argument is not known here, or is too much"
 # What argparse says that holds no word of the command line: that may be an address, typed in the wrong place.
 _SAFE = re.compile(
     r"the following arguments are required: (?:[A-Z]+|--[a-z]+)"
@@ -34,7 +46,7 @@ def _without_values(message: str) -> str:
     """Keep what argparse says of options and commands, and nothing of what was typed."""
     message = message.replace("ignored explicit argument", "takes no value")
     found = _SAFE.match(message)
-    return found[0] if found else "an argument is not known here, or is too much"
+    return found[0] if found else _UNKNOWN
 
 
 def _year(text: str) -> int:
@@ -76,10 +88,6 @@ def _age(text: str) -> int:
     if seconds is None:
         raise argparse.ArgumentTypeError("must be a time like 90d")
     return seconds
-
-
-def _typed_here(text: str) -> str:
-    raise argparse.ArgumentTypeError("must be on standard input, a line each: everybody can read the command line")
 
 
 def _stream(text: str) -> str:
@@ -134,7 +142,7 @@ def _keys_and_rows(command: Adder) -> None:
     command("pseudonym", "turn addresses on stdin, a line each, into pseudonyms")
 
     one = command("lookup", "find the rows of addresses on stdin, a line each")
-    one.add_argument("addresses", nargs="*", type=_typed_here, metavar="ADDRESS", help=argparse.SUPPRESS)
+    one.set_defaults(asks=True)
     one.add_argument("--since", type=_moment, metavar="TIME", help="logged then or later, like 2026-11-02T08:00")
     one.add_argument("--until", type=_moment, metavar="TIME", help="logged before")
     one.add_argument("--sender", action="store_true", help="only where it sent")
@@ -142,7 +150,7 @@ def _keys_and_rows(command: Adder) -> None:
     one.add_argument("--json", action="store_true", help="as JSON objects, one a line, with all columns")
 
     one = command("forget", "forget the addresses on stdin, a line each, in all rows")
-    one.add_argument("addresses", nargs="*", type=_typed_here, metavar="ADDRESS", help=argparse.SUPPRESS)
+    one.set_defaults(asks=True)
     one.add_argument("--again", action="store_true", help="forget all that were forgotten: after a restore")
     one.add_argument("--yes", action="store_true", help="do not ask")
 

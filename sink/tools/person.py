@@ -161,7 +161,7 @@ def _cells(row: Found) -> tuple[str, str, str, str]:
     if row["table"] == "delivery":
         what = [row["status"], row["dsn"], row["reason"], row["relay_kind"], row["agent"] and f"by {row['agent']}"]
         if row["delay"] is not None:
-            what.append(f"after {row['delay']} s")
+            what.append(f"after {row['delay']:g} s")
     else:
         what = ["refused", row["stage"], row["reply_code"], row["dsn"], row["category"]]
     queue_id = str(row.get("queue_id") or "-")
