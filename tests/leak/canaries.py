@@ -4,8 +4,9 @@ A canary is a word that stands in a log and nowhere else. STEM is made anew for 
 machine that holds it is ours. What can't hold letters has a prefix of its own: addresses of the documentation
 networks, short queue ids. A `Searcher` finds a canary plain, in upper or lower case, cut to a few letters, spelt
 backwards, in UTF-16 or UTF-32, in hex with anything between the digits, in base64 and base32 at each phase and with
-lines broken, in the escapes of JSON, Python, C, URLs, mail and HTML, under rot13, packed by gzip, zlib, bzip2 or xz,
-and as a digest that no key went into.
+lines broken, in the escapes of JSON, Python, C, URLs, mail and HTML, under rot13, packed by gzip, zlib, bzip2, xz or
+zstd, and as a digest that no key went into. What is encrypted, or spread over places of less than six letters, it can't
+find.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import hmac
 import lzma
 import random
 import re
+import subprocess
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 _DICE = random.SystemRandom()
-# Consonants: no word holds them by chance, and a long queue id's inode may be made of them.
-STEM = "".join(_DICE.choice("bcdfghjkmpqvwx") for _ in range(10))
+# Consonants: no word holds them by chance, and a long queue id's inode may be made of them. As many as that, so that
+# one half is enough.
+STEM = "".join(_DICE.choice("bcdfghjkmpqvwx") for _ in range(12))
 QUEUE = "4C" + "".join(_DICE.choice("0123456789ABCDEF") for _ in range(6)) + "D"
 NETWORKS = (b"203.0.113", b"198.51.100", b"192.0.2", b"2001:db8:")
 WORDS = (STEM.encode(), QUEUE.encode(), *NETWORKS)
@@ -39,6 +42,7 @@ _PACKED: dict[bytes, Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor | 
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\0": lzma.LZMADecompressor,
 }  # fmt: skip
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_UNPACKED = 1 << 22  # bytes
 _NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdef"))
 _HEX = re.compile(rb"[0-9a-f]{32,128}")
@@ -155,3 +159,7 @@ def unpacked(data: bytes) -> Iterator[bytes]:
                 if len(found) >= FEWEST:
                     yield found
             at = data.find(magic, at + 1)
+    at = data.find(_ZSTD)
+    if at >= 0:
+        unpacking = ("zstd", "-dcqf")
+        yield subprocess.run(unpacking, input=data[at:], capture_output=True, check=False).stdout[:_MOST_UNPACKED]

@@ -90,7 +90,6 @@ COMMANDS = (
     command("import --jobs 2 {live} {fields}"),
     command("import --json --stream daily {log}"),
     command("import --json --stream daily {log} {live}", store=True),
-    command("import --jobs 2 {log} {live} {gz}"),
     command("import --year 2026", stdin="{log}"),
     command("import -", stdin="{gz}"),
     command("explain {log}", allowed=(to_standard_output,)),

@@ -362,6 +362,12 @@ def crashed(*words: str) -> Callable[[Drive], None]:
     return play
 
 
+def jobs_crashed(drive: Drive) -> None:
+    """In the processes that an import has started."""
+    said = drive.run("import", "--jobs", "2", drive.log("live"), drive.log("fields"), bug=BROKEN, status=BUG)
+    assert "a bug: KeyError at" in said
+
+
 def daemon_crashed(drive: Drive) -> None:
     service = drive.serve(bug=BROKEN, may_crash=True)
     with suppress(ConnectionError), Confirming(service.stream) as client:
@@ -423,6 +429,7 @@ FAILURES = (
     Case("run: SIGSEGV", dumped(signal.SIGSEGV)),
     Case("run: SIGABRT", dumped(signal.SIGABRT)),
     Case("a bug: import", crashed("import", "--year", "2026")),
+    Case("a bug: import --jobs", jobs_crashed),
     Case("a bug: explain", crashed("explain"), allowed=(to_standard_output,)),
     Case("a bug: omprog --direct", crashed("omprog", "--direct")),
     Case("a bug: run", daemon_crashed),

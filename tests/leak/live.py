@@ -21,6 +21,8 @@ from tests.leak.ground import Drive
 from tests.leak.traced import PATIENCE
 from tests.leak.watch import to_standard_output, to_the_daemon
 
+NOBODY = 65_534
+LOADED = "import encodings.idna, encodings.punycode"  # nobody may have no right to read this Python
 FEW = 40  # rows and refusals that come of all kinds of lines, at least
 
 
@@ -155,6 +157,20 @@ def told_to_a_manager(drive: Drive) -> None:
         manager.until("STOPPING=1")
 
 
+def of_another_owner(drive: Drive) -> None:
+    """Root becomes who owns the store's folder, for an import and for the daemon."""
+    folder = drive.program.folder
+    for path in (folder, folder / "keyring"):
+        os.chown(path, NOBODY, NOBODY)
+    drive.run("import", drive.log("log"), bug=LOADED)
+    service = drive.serve(bug=LOADED)
+    send_plain(service.stream, all_lines())
+    drive.watch.look_at(service.process.pid)
+    assert service.stop() == OK
+    assert drive.program.store.stat().st_uid == NOBODY
+    assert drive.rows() > FEW
+
+
 def reloaded(drive: Drive) -> None:
     """With a config that is wrong, a keyring that is damaged, then rightly; half a line waits meanwhile."""
     lines = all_lines()
@@ -236,6 +252,7 @@ LIVE = (
     Case("run --daemonize", detached, ("run --daemonize --pid-file",)),
     Case("run: told to systemd", told_to_a_manager),
     Case("run: reloaded", reloaded),
+    Case("root becomes the owner", of_another_owner),
     Case("omprog", relay, ("omprog",), (to_the_daemon,)),
     Case("omprog: the daemon dies", relay_that_waits, (), (to_the_daemon,)),
     Case("omprog --direct", direct, ("omprog --direct",)),

@@ -12,6 +12,7 @@ import lzma
 import quopri
 import re
 import string
+import subprocess
 import urllib.parse
 import zlib
 from collections import Counter
@@ -196,6 +197,7 @@ FORMS = {
     "zlib": zlib.compress(WORD, 1),
     "bzip2": bz2.compress(WORD),
     "xz": lzma.compress(WORD),
+    "zstd": subprocess.run(["zstd", "-qc"], input=WORD * 9, stdout=subprocess.PIPE, check=True).stdout,
     "an IPv4 address": b"from unknown[203.0.113.9]",
     "its network": b"203.0.113.0/24",
     "an IPv6 address": b"2001:DB8::77",

@@ -25,7 +25,7 @@ WRITES = frozenset("write pwrite64 writev pwritev pwritev2 sendto sendmsg sendmm
 OPENS = frozenset("open openat openat2 creat".split())
 NAMES = OPENS | frozenset(
     "mkdir mkdirat mknod mknodat rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir "
-    "truncate chdir execve execveat setxattr lsetxattr fsetxattr memfd_create prctl bind connect mq_open "
+    "truncate chdir execve execveat setxattr lsetxattr fsetxattr memfd_create prctl bind connect setsockopt mq_open "
     "mq_timedsend msgsnd add_key request_key keyctl sethostname setdomainname mount fsconfig swapon acct".split()
 )
 LOOKED_AT = frozenset("mmap lseek ioctl clone clone3 fork vfork".split())  # for what they do, not for their text

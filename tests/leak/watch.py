@@ -166,7 +166,7 @@ class Watch:
             written.add(call.opened)
         if call.is_blind() and not (call.name in COPIES and self._is_clean_copy(call)):
             yield f"{call} may carry anything"
-        if call.name == "mmap" and b"MAP_SHARED" in call.arguments and self._is_written(call.target, written):
+        if call.name == "mmap" and b"MAP_SHARED" in call.arguments and self._may_write(call, written):
             yield f"a shared mapping of {call.target} may carry anything"
         if call.name in ("sendmsg", "sendmmsg") and b"SCM_RIGHTS" in call.arguments:
             yield f"{call} hands a descriptor to another process"
@@ -174,11 +174,12 @@ class Watch:
             yield f"{call} goes to the network"
 
     @staticmethod
-    def _is_written(target: str, written: set[str]) -> bool:
-        """Whether a file that is mapped is one to be written; SQLite's index of its WAL holds page numbers only."""
-        if target.endswith("-shm") and target.removesuffix("-shm") in written:
+    def _may_write(call: Call, written: set[str]) -> bool:
+        """Whether a mapping may write into its file; SQLite's index of its WAL holds page numbers only."""
+        name = call.target
+        if not name or (name.endswith("-shm") and name.removesuffix("-shm") in written):
             return False
-        return target in written or "(deleted)" in target
+        return b"PROT_WRITE" in call.arguments or name in written or "(deleted)" in name
 
     def _is_clean_copy(self, call: Call) -> bool:
         """Whether what was copied is a plain file that is still there, and holds nothing."""

@@ -50,6 +50,7 @@ WAYS = {
                                   'int(os.environ.get("P", "0")): pass\n    os.write(unlinked(), line)',
     "a thread": 'import threading; threading.Thread(target=os.write, args=(unlinked(), line)).start()',
     "two writes": 'file = unlinked(); at = len(line) // 2; os.write(file, line[:at]); os.write(file, line[at:])',
+    "half in each of two files": 'os.write(unlinked(), line[:10]); os.write(unlinked(), line[10:17])',
     "a byte at a time": 'file = unlinked(); [os.write(file, bytes([byte])) for byte in line]',
     "two descriptors": 'file = unlinked(); other = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_APPEND)\n'
                        'for at in range(0, len(line), 3): os.write((file, other)[at % 2 and 1], line[at:at + 3])',
@@ -66,6 +67,9 @@ WAYS = {
                         'mmap.mmap(file, 4096)[:len(line)] = line',
     "a shared mapping of what is unlinked": 'import mmap; file = unlinked(); os.ftruncate(file, 4096)\n'
                                             'mmap.mmap(file, 4096)[:len(line)] = line',
+    "a shared mapping of what was renamed": 'import mmap; file = os.open("x", os.O_RDWR | os.O_CREAT); '
+                                            'os.ftruncate(file, 4096); os.rename("x", "y")\n'
+                                            'mmap.mmap(file, 4096)[:len(line)] = line; os.unlink("y")',
     "a shared mapping of memory": 'import mmap; file = os.memfd_create("x"); os.ftruncate(file, 4096)\n'
                                   'mmap.mmap(file, 4096)[:len(line)] = line',
     "sendfile": 'os.sendfile(unlinked(), os.open(sys.argv[1], os.O_RDONLY), 0, 4096)',
