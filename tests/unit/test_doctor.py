@@ -61,6 +61,7 @@ RSYSLOG = [  # a configuration; the places where lines of Postfix come out: line
     ("mail.*;mail.!=info /x\nmail.none;*.!* /y\nnews,mail.=debug /z\n", ["1 /x"]),
     ("*.* @loghost\nmail.* |/run/x\nmail.* :ommysql:h,d,u,secret\nmail.* ^/bin/x;t\n",
      ["1 another host", "2 a pipe", "3 a database", "4 a program"]),
+    ("mail.* /dev/shm/x\nmail.* /dev/../x\n", ["1 /dev/shm/x", "2 /dev/../x"]),
     ("mail.* :omusrmsg:*\nmail.* root,joe\nmail.* *\nmail.* /dev/console\nmail.* |/dev/xconsole\n", []),
     ('*.* ?Remote\naction(type="omfile" dynaFile="Remote")\n',
      ["1 files that a template names", "2 files that a template names"]),
@@ -100,7 +101,8 @@ NOT_UNDERSTOOD = [
     "include(text=`echo $A`)\n", "{\n", "if $a then\n", "mail.*\n", ":msg, contains\n", "action(type=omfile)\n",
     "if $a == then stop\n", "if " + "(" * 500 + "1" + ")" * 500 + " then stop\n", 'action(type="omfile"\n', "call\n",
     "if 1 == 1 then {\n" * 300, "/* never closed\n", "mail.* /x\n&\n", "}\n", 'set $.a = "x"\n', "%\n",
-    "call nowhere\n", "call_indirect $.a;\n", "stop\n" * (rainerscript.MOST_STATEMENTS + 1),
+    "call nowhere\n", "call_indirect $.a;\n", "$IncludeConfig /etc/none.conf\n", 'include(file="/etc/none.conf")\n',
+    "stop\n" * (rainerscript.MOST_STATEMENTS + 1),
 ]  # fmt: skip
 
 
@@ -191,6 +193,9 @@ SYSLOG_NG = [
     ("# log { source(s); destination { file(/x); }; };\n", []),
     ('block destination mine(a()) { file("/x"); };\nlog { source(s); destination { mine(); }; };',
      ["3 the output mine"]),
+    ('source c { channel { source { system(); }; }; };\nlog { source(c); destination { file("/x"); }; };', ["3 /x?"]),
+    ('log { source(s); destination { channel { destination { file("/x"); }; }; }; };',
+     ["2 what is nested in a destination"]),
     ('log named { source(s); destination { file("/x"); }; };', ["2 /x"]),
     ('log { source(s); log { filter { facility(news); }; }; flags(final); };\n'
      'log { source(s); destination { file("/x"); }; };', ["3 /x"]),
@@ -212,7 +217,7 @@ def test_log_paths_of_syslog_ng(text: str, leaks: list[str], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "text",
     ["odd { };", "log { source(s); oddity(x); };", "log { source(s); destination(nowhere); };", 'log { "x', "log { (",
-     "}", "log {" * 500, '@include "`x`"'],
+     "}", "log {" * 500, '@include "`x`"', '@include "none.conf"'],
 )  # fmt: skip
 def test_what_is_not_understood_of_syslog_ng_is_a_finding(text: str, tmp_path: Path) -> None:
     found = {each.id for each in syslog_ng(tmp_path, text).findings(is_bound=False)}
@@ -224,7 +229,7 @@ def test_includes_of_syslog_ng_are_read_in_place_and_once_in_a_loop(tmp_path: Pa
     put(tmp_path, "etc/syslog-ng/conf.d/a.conf", first)
     put(tmp_path, "etc/syslog-ng/conf.d/b.conf", 'log { source(s); destination { file("/b"); }; };\n')
     put(tmp_path, "usr/share/syslog-ng/include/x.conf", 'log { source(s); destination { file("/x"); }; };\n')
-    read = syslog_ng(tmp_path, "@include \"conf.d/\"\n@include 'x.conf'\n@include \"scl.conf\"\n@include \"missing\"\n")
+    read = syslog_ng(tmp_path, "@include \"conf.d/\"\n@include 'x.conf'\n@include \"scl.conf\"\n@include \"none/*\"\n")
     assert sorted({leak.where for leak in read.leaks(probes()[:1])}) == ["/a", "/b", "/x"]
 
 
@@ -472,6 +477,13 @@ def test_a_folder_of_the_group_root_and_a_sticky_one_are_none_to_tell_of(tmp_pat
         (tmp_path / folder).chmod(mode)
     found = [str(each.place) for each in Modes(tree, Config(), "", None).findings([], [])]
     assert found == ([] if os.stat(tmp_path / "run/postsink").st_gid == 0 else ["/run/postsink"])
+
+
+def test_a_copy_of_a_secret_is_one(tmp_path: Path) -> None:
+    hosts.make("bookworm-rsyslog", tmp_path / "root")
+    for name in ("etc/postsink/seal.key~", "etc/postfix/postsink_header_checks.dpkg-old", "etc/postsink/seal.key2"):
+        put(tmp_path / "root", name, "x").chmod(0o644)
+    assert ids(tmp_path / "root") == {"seal-open", "table-open"}
 
 
 def test_a_credential_of_the_unit_is_a_seal_too(tmp_path: Path) -> None:

@@ -195,6 +195,8 @@ class _File:
             return []
         places = [pattern] if pattern.startswith("/") else [f"{_HOME}/{pattern}", f"{_LIBRARY}/{pattern}"]
         paths = next((paths for each in places if (paths := self._files(each))), [])
+        if all(self._tree.lacks(each) for each in places):
+            self._blocks.not_understood.append((place, "a file is included that is not there"))
         found: list[Item] = []
         for path in paths:
             if path in (*self._above, self._path):

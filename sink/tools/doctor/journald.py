@@ -109,9 +109,10 @@ class Journald:
             line = self._last(key)
             if line and (line.value.lower() in _YES or (key == "ForwardToSocket" and line.value)):
                 yield found("journald-forwards-elsewhere", line.place, f"journald hands each line to {where}: {key}")
-        wanted = f"/etc/systemd/system/multi-user.target.wants/{_UPLOAD}"
-        if self.tree.link(wanted) or self.tree.has(wanted):
-            yield found("journald-upload", wanted, "the journal is sent to another host")
+        for folder in self.tree.glob("/etc/systemd/system/*.wants"):
+            wanted = f"{folder}/{_UPLOAD}"
+            if self.tree.link(wanted) or self.tree.has(wanted):
+                yield found("journald-upload", wanted, "the journal is sent to another host")
 
     def _rates(self) -> Iterator[Finding]:
         interval = self._last("RateLimitIntervalSec", "RateLimitInterval")

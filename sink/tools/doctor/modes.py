@@ -18,7 +18,6 @@ from sink.tools.enabling.mail import TABLES
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")  # SQLite's files beside a store
 _PASSWORD: Final = re.compile(r"(?i)password\s*=|://[^/\s@:]*:[^/\s@]+@")
 
 
@@ -37,8 +36,7 @@ class Modes:
             yield from self._open("seal-open", path, 0o400)
         yield from self._beside()
         yield from self._open("keyring-open", str(self.config.keyring), 0o600)
-        for end in _BESIDE:
-            yield from self._open("store-open", f"{self.config.store}{end}", 0o600)
+        yield from self._open("store-open", str(self.config.store), 0o600)  # with SQLite's own files beside it
         if self.tokens:
             yield from self._open("tokens-open", str(self.tokens), 0o600)
         for folder in folders:
@@ -66,7 +64,15 @@ class Modes:
                 yield found("seal-beside-keyring", path, f"seal and keyring are both in {shown(folder)}")
 
     def _open(self, name: str, path: str, mode: int) -> Iterator[Finding]:
-        """Find a file that group or others can do anything with, or that belongs to somebody else."""
+        """Find a file that group or others can do anything with, or that belongs to somebody else; and its copies,
+        which have its name and something behind it.
+        """
+        folder, _, file = path.rpartition("/")
+        for each in self.tree.names(folder or "/"):
+            if each == file or (each.startswith(file) and not each[len(file)].isalnum()):
+                yield from self._open_file(name, f"{folder}/{each}", mode)
+
+    def _open_file(self, name: str, path: str, mode: int) -> Iterator[Finding]:
         status = self.tree.status(path)
         if status is None or not stat.S_ISREG(status.st_mode):
             return

@@ -344,9 +344,9 @@ class _File:
         path = given.get("file")
         if path is None:
             raise ConfusedError("what an include() brings, only rsyslogd knows")
-        return self._include(place, path, depth)
+        return self._include(place, path, depth, optional=given.get("mode") == "optional")
 
-    def _include(self, place: Place, pattern: str, depth: int) -> list[Statement]:
+    def _include(self, place: Place, pattern: str, depth: int, *, optional: bool = False) -> list[Statement]:
         """Read the files that an include names, in place [cnfDoInclude()]."""
         self._script.includes.append(place)
         if len(self._script.includes) > MOST_INCLUDES:
@@ -354,6 +354,8 @@ class _File:
             raise ConfusedError("more files are included than doctor reads")
         if self._tree.has_folder(pattern):
             pattern += "*" if pattern.endswith("/") else "/*"
+        elif not optional and self._tree.lacks(pattern):
+            self._script.not_understood.append((place, "a file is included that is not there"))
         found: list[Statement] = []
         for path in self._tree.glob(pattern):
             if path in (*self._above, self._path):

@@ -9,7 +9,7 @@ from sink.tools.doctor import expression, rainerscript, units
 from sink.tools.doctor.finding import LOW, MEDIUM, Finding, found, not_understood
 from sink.tools.doctor.probe import Leak, Probe, probes
 from sink.tools.doctor.script import Action, Object, Script
-from sink.tools.doctor.tree import Place, Tree, shown
+from sink.tools.doctor.tree import Place, Tree, is_screen, shown
 from sink.tools.doctor.walk import Outlet, Walk, is_ours
 
 MAIN: Final = "/etc/rsyslog.conf"
@@ -255,8 +255,9 @@ def _where(action: Action) -> str:
     """Return where an action puts a line, or nothing where it keeps none."""
     kind, given = action.kind, action.given
     path = given.get("file") or given.get("pipe") or "?"
-    is_screen = kind in ("omfile", "ompipe") and path.startswith("/dev/") and "dynafile" not in given
-    if is_screen or kind in _HARMLESS or (kind.startswith("mm") and kind not in _ELSEWHERE):
+    if kind in ("omfile", "ompipe") and is_screen(path) and "dynafile" not in given:
+        return ""
+    if kind in _HARMLESS or (kind.startswith("mm") and kind not in _ELSEWHERE):
         return ""
     if kind != "omfile":
         return _ELSEWHERE.get(kind) or f"the output {shown(kind, 30)}"

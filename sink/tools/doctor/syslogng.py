@@ -10,7 +10,7 @@ from sink.tools.doctor.blocks import Block, Blocks, Item, Word, calls, key, stat
 from sink.tools.doctor.filters import Filters
 from sink.tools.doctor.finding import LOW, MEDIUM, Finding, found, not_understood
 from sink.tools.doctor.probe import Leak, Probe, Truth, both, either, opposite, probes
-from sink.tools.doctor.tree import Place, Tree, shown
+from sink.tools.doctor.tree import Place, Tree, is_screen, shown
 
 MAIN: Final = "/etc/syslog-ng/syslog-ng.conf"
 OURS: Final = "/etc/syslog-ng/postsink.conf"
@@ -25,7 +25,7 @@ _ELSEWHERE: Final = {
     **dict.fromkeys(("network", "syslog", "tcp", "tcp6", "udp", "udp6", "syslog_ng", "relp"), "another host"),
     **dict.fromkeys(("sql", "mongodb", "redis", "clickhouse"), "a database"),
     **dict.fromkeys(("unix_stream", "unix_dgram"), "a socket"),
-    "program": "a program", "pipe": "a pipe", "smtp": "a mailbox",
+    "program": "a program", "pipe": "a pipe", "smtp": "a mailbox", "block": "what is nested in a destination",
 }  # fmt: skip
 
 
@@ -83,8 +83,10 @@ class Configuration:
 
 
 def drivers(body: Block) -> list[Driver]:
-    """Return the drivers in the braces of a source or destination."""
-    return [Driver(key(word), block.items, word.place) for word, block in calls(body.items)]
+    """Return the drivers in the braces of a source or destination; what stands in braces there, as a whole."""
+    found = [Driver(key(word), block.items, word.place) for word, block in calls(body.items)]
+    inner = [item for item in body.items if isinstance(item, Block) and item.sign == "{"]
+    return found + [Driver("block", (), item.place) for item in inner]
 
 
 Branch = tuple[Place | None, Block, Truth]  # its place, where it is one of the top; its items; whether lines come there
@@ -343,7 +345,7 @@ def _where(driver: Driver) -> str:
     """Return where a driver puts a line, or nothing where it keeps none."""
     if driver.name in _HARMLESS:
         return ""
-    if driver.name in ("file", "pipe") and driver.target.startswith("/dev/"):  # a screen
+    if driver.name in ("file", "pipe") and is_screen(driver.target):
         return ""
     if driver.name != "file":
         return _ELSEWHERE.get(driver.name) or f"the output {shown(driver.name, 30)}"

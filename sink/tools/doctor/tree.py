@@ -20,6 +20,7 @@ _MOST_LINKS: Final = 40  # as the kernel's path_resolution(7)
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NOT_FOLLOWED: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _WILD: Final = re.compile(r"[*?\[]")
+_SCREEN: Final = re.compile(r"/dev/(?:null|x?console|tty\w*|vcs\w*|pts/\d+)")
 
 
 class Place(NamedTuple):
@@ -141,6 +142,10 @@ class Tree:
             self._refuse(folder, error)
             return []
 
+    def lacks(self, pattern: str) -> bool:
+        """Whether a file is named, not a pattern of files, and is not there."""
+        return not _WILD.search(pattern) and not self.has(pattern) and pattern not in self.refused
+
     def glob(self, pattern: str) -> list[str]:
         """Return what a pattern of glob(7) matches, in order; a name that begins with a dot only by a dot."""
         found = ["/"]
@@ -168,6 +173,11 @@ class Tree:
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def is_screen(path: str) -> bool:
+    """Whether a path is of a terminal, or of nothing: what is written there is on no disk."""
+    return _SCREEN.fullmatch(path) is not None
 
 
 def shown(text: str, most: int = 80) -> str:
