@@ -139,8 +139,9 @@ class Host:
             reads = any(daemon.takes_from_journal() for daemon in self._daemons()) if self._daemons() else None
             names = tuple(folder.rpartition("/")[2] for folder in self.instances)
             yield from self.journald.findings(syslog_reads=reads, instances=names)
-        elif self.instances and not self._daemons():
-            yield found("no-syslog", self.instances[0], "nothing here is seen to take Postfix's lines")
+        elif not self._daemons():
+            place = self.instances[0] if self.instances else "/etc"
+            yield found("no-syslog", place, "nothing here is seen to take Postfix's lines")
 
     def _kept(self) -> Place | None:
         """Return where it says that journald writes to the disk, if it does."""
