@@ -28,8 +28,11 @@ def streams(path: Path) -> list[str]:
     return sorted(name[len(begin) : -len(end)] for name in names if name.startswith(begin) and name.endswith(end))
 
 
-def claim(path: Path, stream: str) -> int:
-    """Take the lock and return its descriptor; the kernel lets it go when the process ends. Faults: 73, 75."""
+def claim(path: Path, stream: str, *, shared: bool = False) -> int:
+    """Take the lock and return its descriptor; the kernel lets it go when the process ends. Faults: 73, 75.
+
+    shared: with others who only keep writers out meanwhile.
+    """
     try:
         lock = os.open(_name(path, stream), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
@@ -37,7 +40,7 @@ def claim(path: Path, stream: str) -> int:
     end = time.monotonic() + MOMENT
     while True:
         with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
             return lock
         if time.monotonic() >= end:

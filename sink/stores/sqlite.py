@@ -116,12 +116,12 @@ class SqliteStore:
         """Wait no longer than this for another command's transaction."""
         self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
-    def claim(self, stream: str) -> int:
+    def claim(self, stream: str, *, shared: bool = False) -> int:
         """Be the one writer of a stream's open messages, until the store is closed; 75 where another is.
 
-        Returns the lock, for locks.tell().
+        shared: keep writers out, as others may. Returns the lock, for locks.tell().
         """
-        lock = locks.claim(self.path, stream)
+        lock = locks.claim(self.path, stream, shared=shared)
         self._locks.append(lock)
         return lock
 

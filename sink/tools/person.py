@@ -21,7 +21,7 @@ from sink.core.syslog import MOST_LINE
 from sink.fault import DATA, FINDINGS, NOINPUT, NOPERM, OK, TEMPFAIL, USAGE, Fault
 from sink.installation import bind_store, open_keyring
 from sink.keys.epochs import Keyring
-from sink.stores import forgotten, locks
+from sink.stores import forgotten, locks, opening
 from sink.stores.person import ANYBODY, RECIPIENT, SENDER, Whom, places
 from sink.stores.sqlite import SqliteStore
 from sink.tools import awaiting
@@ -66,6 +66,7 @@ def lookup(config: Config, wanted: Wanted, *, as_json: bool) -> int:
         number = _print_json(rows) if as_json else _print(rows)
     if not number:
         print("postsink: no rows", file=sys.stderr)
+    _tell_of_database(config, "looked at")
     return OK if number else FINDINGS
 
 
@@ -77,6 +78,12 @@ def _check_who(config: Config) -> None:
         return  # who opens it says why not
     if os.geteuid() not in (0, owner):
         raise Fault(NOPERM, "only root and the keyring's owner may ask who wrote to whom; run this as root")
+
+
+def _tell_of_database(config: Config, done: str) -> None:
+    if config.database is not None:
+        words = f"rows that have gone on to the database are not {done}, only those that wait here"
+        print(f"postsink: {words}", file=sys.stderr)
 
 
 def _lines() -> list[bytes]:
@@ -183,7 +190,7 @@ def forget(config: Config, *, sure: bool, again: bool) -> int:
         confirm(f"forget {who} in {_counted(store.count(whom), 'row')}, for good", sure=sure, command="forget")
         for stream in locks.streams(config.store):
             if stream != awaiting.STREAM:
-                store.claim(stream)  # an import under way would bring its open messages back at its end
+                store.claim(stream, shared=True)  # an import under way would bring its open messages back at its end
         # First, so that a killed forget can be done again; and --again, so that a daemon does so, too.
         forgotten.add(config.store, listed, int(time.time()))
         awaiting.until(
@@ -203,6 +210,10 @@ def forget(config: Config, *, sure: bool, again: bool) -> int:
                 TEMPFAIL, f"the file keeps old pages, since {reason}; mend that and type: postsink forget --again"
             ) from None
     print(KEPT.format(forgotten.place(config.store)))
+    copy = opening.copy_of(config.store)
+    if copy.exists():
+        print(f"{copy}, of an upgrade that was broken off, holds them, too: delete it.")
+    _tell_of_database(config, "forgotten")
     return OK
 
 

@@ -352,7 +352,8 @@ def test_binary_junk_is_nobody(some: Program, stdin: bytes) -> None:
                                    ["--json=canary@example.com"], ["--since", "canary@example.com"]])  # fmt: skip
 def test_addresses_on_the_command_line_are_refused_and_not_repeated(some: Program, name: str, words: list[str]) -> None:
     answer = here(some, name, *words, stdin=b"alice@example.com\n")
-    one_line(answer, USAGE, *(["on standard input, a line each"] if "--since" not in words and "=" not in words[0] else []))
+    told = [] if "--since" in words or "=" in words[0] else ["on standard input, a line each"]
+    one_line(answer, USAGE, *told)
     assert "canary" not in answer.err + answer.out
 
 
@@ -603,6 +604,18 @@ def test_a_list_that_is_wrong_is_told_before_anything_is_done(some: Program, how
     assert some.store.read_bytes() == before
     # Whoever only looks needs it not.
     assert len(looked_up(some, typed="alice@example.com")) > 0
+
+
+def test_what_is_not_reached_is_told(some: Program) -> None:
+    copy = Path(f"{some.store}.before-upgrade")
+    assert str(copy) not in forgotten(some, "alice@example.com").out
+    shutil.copy2(some.store, copy)
+    assert str(copy) in forgotten(some, "alice@example.com").out
+    some.config.write_text(some.config.read_text() + "database: host=/nowhere\n")
+    answer = here(some, "forget", "--yes", stdin=b"carol@example.org\n")
+    assert (answer.status, len(answer.words)) == (OK, 1) and "gone on to the database are not forgotten" in answer.err
+    answer = here(some, "lookup", stdin=b"bob@example.net\n")
+    assert (answer.status, len(answer.words)) == (OK, 1) and "gone on to the database are not looked at" in answer.err
 
 
 # -- imports

@@ -301,6 +301,7 @@ def test_beside_a_busy_daemon_nothing_is_lost_and_nothing_twice(
 
 
 def test_two_who_forget_at_once_both_do(live: Program) -> None:
+    live.import_files(options=["--stream", "daily"], stdin=clock(0) + b"\n")
     with taking("sockets", live) as taker:
         taker.send(*BEFORE, *NEW)
         witness, before = Witness(live), tables(live)
