@@ -86,15 +86,16 @@ class Drain(threading.Thread):
 
     def _move(self, outbox: SqliteStore, database: PostgresStore) -> None:
         while not self._stopping:
+            is_last = self._finishing  # before the look: rows may be stored, and all be told, after it
             number = self._batch(outbox, database)
             if number is None:  # another drain moves them, or somebody forgets
                 self._rest(TURN)
                 continue
             self._well()
-            if not number and self._finishing:
+            if not number and is_last:
                 self.has_finished = True
                 return
-            if number < SOON and not self._finishing:
+            if number < SOON and not is_last:
                 self._rest(PAUSE)
 
     def _batch(self, outbox: SqliteStore, database: PostgresStore) -> int | None:

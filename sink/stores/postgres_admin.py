@@ -111,7 +111,7 @@ def _make_roles(connection: Connection) -> None:
         "psql", "-d", connection.info.dbname, "-f", str(schema.folder() / DIALECT / "roles.sql"),
         "-c", f"GRANT {ROLE} TO {user}",
     ])  # fmt: skip
-    raise Fault(NOPERM, f"{user} may not make roles in the database; as its superuser type: {line}")
+    raise Fault(NOPERM, f"{user} may not make roles and rights there; as superuser of the database type: {line}")
 
 
 # -- partitions

@@ -70,7 +70,7 @@ class Moving:
                 TEMPFAIL, "stopped; rows wait in the store, and move on with the next import, or the daemon"
             ) from None
 
-    def _pulses(self, is_done: Callable[[], bool]) -> Iterator[None]:
+    def _pulses(self, is_done: Callable[[], bool]) -> Iterator[bool]:
         since, left = time.monotonic(), self._drain.left
         while not is_done() and self._drain.is_alive():
             self._drain.join(PULSE)
@@ -78,7 +78,7 @@ class Moving:
                 since, left = time.monotonic(), self._drain.left
             elif time.monotonic() > since + PATIENCE:
                 raise Fault(TEMPFAIL, "the database does not take the rows; they wait in the store; start again later")
-            yield None
+            yield True
 
     def _check(self) -> None:
         if self._drain.fault is not None:

@@ -34,6 +34,9 @@ BEGIN
     END LOOP;
     IF NOT has_schema_privilege('postsink_admin', current_schema(), 'CREATE') THEN
         EXECUTE format('GRANT CREATE ON SCHEMA %s TO postsink_admin', schema);
+        IF NOT has_schema_privilege('postsink_admin', current_schema(), 'CREATE') THEN  -- it was a warning only
+            RAISE insufficient_privilege;
+        END IF;
     END IF;
     BEGIN                       -- a superuser is any role; from PostgreSQL 16 on who made a role may not yet be it
         SET LOCAL ROLE postsink_admin;

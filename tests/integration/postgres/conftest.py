@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,18 @@ def template(server: Server, with_keys: Program, tmp_path_factory: pytest.TempPa
     return made
 
 
+@pytest.fixture(scope="session")
+def filled(server: Server, template: Database, with_keys: Program, log: Path, tmp_path_factory: pytest.TempPathFactory
+           ) -> Database:  # fmt: skip
+    """A database with the rows of the log, to be looked at only."""
+    made = server.make_database(template.name)
+    program = made.serve(with_keys.sibling(tmp_path_factory.mktemp("pg") / "fill"))
+    for words in (["import", str(log)], ["db", "upgrade"]):
+        assert ask(program, *words).status == OK
+    assert made.count() > 1_000
+    return made
+
+
 @pytest.fixture
 def database(server: Server, template: Database) -> Iterator[Database]:
     """An empty database with a schema."""
@@ -64,12 +76,14 @@ def served(program: Program, database: Database) -> Program:
 
 @pytest.fixture
 def make_server(folder: Path) -> Iterator[Callable[..., Server]]:
-    """Give a maker of servers that a test may harm."""
-    with ExitStack() as ends:
-        def make(name: str, data: Path | None = None) -> Server:
-            made = Server(folder, name, data)
-            ends.callback(shutil.rmtree, made.data, ignore_errors=True)
-            ends.callback(made.stop, "immediate")
-            return made
+    """Give a maker of servers that a test may harm; they end with it."""
+    made: list[Server] = []
 
-        yield make
+    def make(data: Path | None = None) -> Server:
+        made.append(Server(folder, tempfile.mkdtemp(prefix="", dir=folder)[len(str(folder)) + 1 :], data))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop("immediate")
+        shutil.rmtree(one.data, ignore_errors=True)

@@ -46,7 +46,7 @@ class Server:
 
     def __init__(self, top: Path, name: str = "main", data: Path | None = None) -> None:
         self.top = top
-        self.data = data or top / name
+        self.data = data or top / name / "data"
         self.socket = top / f"{name}.socket"  # its folder: a path of a socket has at most 107 bytes
         self.log = top / f"{name}.log"
         self._bin = programs()
@@ -54,9 +54,9 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         self._number = 0
-        self._own(top)
-        self.socket.mkdir()
-        self._own(self.socket)
+        for path in (top, self.data.parent, self.socket):
+            path.mkdir(exist_ok=True)
+            self._own(path)
 
     def _own(self, path: Path) -> None:
         if os.geteuid() == 0:
@@ -118,9 +118,8 @@ class Server:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[call-overload]
 
-    def standby(self, name: str) -> Server:
-        """Another server, that follows this one; it is not started yet."""
-        made = Server(self.top, name)
+    def follow(self, made: Server, name: str) -> Server:
+        """Make another server one that follows this; it is not started yet."""
         made.tool("pg_basebackup", "-D", made.data, "-h", self.socket, "-U", SUPERUSER, "-X", "stream", "-R")
         made.configure(primary_conninfo=f"host={self.socket} user={SUPERUSER} application_name={name}")
         return made
@@ -158,7 +157,9 @@ class Database:
     def run(self, *statements: str, user: str = SUPERUSER) -> None:
         self.server.run(*statements, database=self.name, user=user)
 
-    def ask(self, question: str, user: str = SUPERUSER, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+    def ask(
+        self, question: str, user: str = SUPERUSER, values: Sequence[object] | None = None
+    ) -> list[tuple[Any, ...]]:
         with self.connected(user) as connection:
             return connection.execute(question, values).fetchall()  # type: ignore[call-overload]
 
