@@ -37,7 +37,8 @@ _OPENS: Final = frozenset({
 
 def run(config_path: Path | None, *, as_json: bool, root: Path = ROOT) -> int:
     """Print the findings; 1 where there are some."""
-    host = Host(Tree(root), *_settings(Tree(root), config_path))
+    tree = Tree(root)
+    host = Host(tree, *_settings(tree, config_path))
     findings = sorted(dict.fromkeys(host.findings()), key=lambda each: SEVERITIES.index(each.severity))
     if as_json:
         print(report.as_json(findings))

@@ -101,7 +101,8 @@ class Journald:
             remedy = "write Storage=volatile there"
             yield found("journald-not-forwarded", place, words, remedy=remedy)
         yield from self._elsewhere()
-        yield from self._rates()
+        if not (instances and self.is_bound()):
+            yield from self._rates()
         yield from self._units(instances, alone=syslog_reads is None)
 
     def _elsewhere(self) -> Iterator[Finding]:

@@ -17,13 +17,14 @@ from sink.tools.doctor.tree import Tree
 
 _FOLDERS: Final = ("/var/log", "/var/log/mail", "/var/log/postfix", "/var/log/syslog-ng", "/var/spool/rsyslog",
                    "/var/lib/syslog-ng")  # fmt: skip
+_LOGINS: Final = ("btmp", "wtmp", "lastlog", "faillog")  # who logged in, and no lines
 _JOURNALS: Final = ("/var/log/journal/*/*.journal", "/var/log/journal/*/*.journal~")
 # postfix/smtpd[9]: as a tag, also cut at the slash, and as RFC 5424 has it; or one of its daemons under another name
 _LINE: Final = re.compile(
     rb"\bpostfix[\w.-]{0,40}(?:/[\w./-]{1,60})?(?:\[\d+\]: | \d+ - )"
     rb"|/(?:smtpd?|qmgr|cleanup|pickup|bounce|local|virtual|lmtp|pipe|error|postscreen)\[\d+\]: "
 )
-_FIELD: Final = b"SYSLOG_IDENTIFIER=postfix"  # journald packs long fields only
+_FIELD: Final = re.compile(rb"SYSLOG_IDENTIFIER=postfix|_EXE=/usr/lib(?:exec)?/postfix/")  # it packs long fields only
 _MOST: Final = 1 << 26  # bytes, ours: a mail log holds such a line long before
 _MOST_JOURNALS: Final = 1 << 31
 _CHUNK: Final = 1 << 20
@@ -40,7 +41,7 @@ def findings(tree: Tree) -> Iterator[Finding]:
     for folder in _FOLDERS:
         for name in tree.names(folder):
             path = f"{folder}/{name}"
-            if not tree.has_file(path):
+            if name in _LOGINS or not tree.has_file(path):
                 continue
             held = _holds(tree, path)
             if held:
@@ -72,7 +73,7 @@ def _journal_holds(tree: Tree, path: str, most: int) -> tuple[bool, int]:
     if number is None:
         return False, 0
     with open(number, "rb") as file:
-        return _search(_chunks(file), re.compile(_FIELD), most)
+        return _search(_chunks(file), _FIELD, most)
 
 
 def _holds(tree: Tree, path: str) -> bool | None:
