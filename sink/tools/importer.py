@@ -115,6 +115,8 @@ def run(config: Config, options: Options) -> int:
     gc.disable()
     _check(options)
     allow_many_files()
+    if options.jobs > 1:
+        import sink.tools.jobs  # noqa: F401 - now, since its owner may be unable to read where Python is
     archives = [Archive(name) for name in options.files or (STDIN,)]  # before: logs are root's
     privileges.become_owner(config)
     missing = hardening.lock()
