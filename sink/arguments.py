@@ -85,8 +85,8 @@ def _ahead(text: str) -> int:
 
 def _age(text: str) -> int:
     seconds = config.seconds_of(text)
-    if seconds is None:
-        raise argparse.ArgumentTypeError("must be a time like 90d")
+    if seconds is None or seconds > config.MOST_KEEP:
+        raise argparse.ArgumentTypeError("must be a time like 90d, at most 36500d")
     return seconds
 
 

@@ -33,7 +33,7 @@ _POWERS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([KMGT])")
 _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s apart by default
 _MOST_PATIENCE: Final = 366 * _DAY
-_MOST_KEEP: Final = 36_500 * _DAY
+MOST_KEEP: Final = 36_500 * _DAY
 # RFC 1035 lengths; with the underscore, which DNS has and host names have not.
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
 _DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
@@ -396,5 +396,5 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "listen": _listen,
     "when_full": lambda value: value.word(("drop", "block")),
     "rotate": lambda value: value.word(("never", "weekly", "monthly", "quarterly", "yearly")),
-    "keep": lambda value: None if value.is_null() else _duration(value, _DAY, _MOST_KEEP, "1d to 36500d, like 90d"),
+    "keep": lambda value: None if value.is_null() else _duration(value, _DAY, MOST_KEEP, "1d to 36500d, like 90d"),
 }

@@ -1,9 +1,12 @@
 """Opens what a command works with: keyring, rules, store; and holds them against each other."""
 
 import os
+import time
+from collections.abc import Callable
 from datetime import UTC, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sink.config import CATEGORIES, Config
@@ -16,10 +19,12 @@ from sink.fault import CONFIG, Fault
 from sink.keys import keyring
 from sink.keys.epochs import Keyring
 from sink.keys.seal import Secret
+from sink.stores import locks
 from sink.stores.route import Route
 from sink.stores.sqlite import SqliteStore
 
 A_DAY = 86_400
+Stamp = tuple[int, int, int]
 
 
 def open_keyring(config: Config) -> Keyring:
@@ -27,41 +32,62 @@ def open_keyring(config: Config) -> Keyring:
     return keyring.load(config.keyring, config.seal)
 
 
-def unlock_keyring(config: Config, known: Secret | None = None) -> tuple[Keyring, Secret]:
-    """Open the keyring, with a secret that opened it before or by the config's seals; give what opened it, too."""
-    return keyring.unlock(config.keyring, config.seal, known)
+class Opened(NamedTuple):
+    """A keyring, what opened it, and what tells its file, as it was then, from another one."""
+
+    keys: Keyring
+    secret: Secret
+    stamp: Stamp | None
+
+
+def unlock_keyring(config: Config, known: Secret | None = None) -> Opened:
+    """Open the keyring, with a secret that opened it before or by the config's seals."""
+    stamp = stamp_of(config.keyring)  # before: what changes meanwhile is another one
+    return Opened(*keyring.unlock(config.keyring, config.seal, known), stamp)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what tells a file from what it was before; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 
 
 def destroy_worn_out(
-    store: SqliteStore, config: Config, before: int, known: tuple[Keyring, Secret] | None = None,
-    others: frozenset[int] = frozenset(),
-) -> list[int]:  # fmt: skip
-    """Destroy the retired epochs of which no row can be left, where rows logged before a second are deleted.
+    store: SqliteStore, config: Config, before: int, opened: Opened, *, is_empty: Callable[[int], bool], wait: bool
+) -> list[int]:
+    """Destroy the epochs of which no row can be left, where rows logged before a second are deleted.
 
-    known: the keyring that is held against the store first, and what opened it; others: epochs that have rows
-    elsewhere. Returns their numbers.
+    is_empty: tells of one whether it has no row; wait: for who changes the keyring, or imports; else that is Fault 75.
+    Returns their numbers.
     """
-    if known is not None and not _worn_out(store, config, before, known[0]):
+    found = {number for number in _worn_out(store, config, before, opened.keys) if is_empty(number)}
+    if not found:
         return []
-    with keyring.changing(config.keyring):
-        ring, secret = unlock_keyring(config, known and known[1])
-        found = [number for number in _worn_out(store, config, before, ring) if number not in others]
-        for number in found:
+    with keyring.changing(config.keyring, wait=wait), locks.without_imports(config.store):
+        ring, secret, _ = unlock_keyring(config, opened.secret)
+        gone = [number for number in _worn_out(store, config, before, ring) if number in found]
+        for number in gone:
             ring = ring.without(number)
-        if found:
+        if gone:
             keyring.save(ring, config.keyring, secret)
-    return found
+    return gone
 
 
 def _worn_out(store: SqliteStore, config: Config, before: int, keys: Keyring) -> list[int]:
-    open_messages = store.open_by_epoch()
-    return [
-        epoch.number for epoch in keys.epochs
+    """Return the retired epochs to which no row can come any more, by their bounds and the open messages."""
+    found = [
+        epoch.number for epoch in keys.as_of(int(time.time())).epochs
         if epoch.state == "retired" and epoch.until is not None
         # A message keeps the epoch of its first line as long as it is open.
         and epoch.until + config.patience + A_DAY <= before
-        and not open_messages.get(epoch.number) and not store.has_rows(epoch.number, before)
     ]  # fmt: skip
+    open_messages = store.open_by_epoch() if found else {}
+    return [number for number in found if number not in open_messages]
 
 
 def open_store(config: Config, keys: Keyring) -> tuple[SqliteStore, Rules]:

@@ -1,7 +1,10 @@
 """Begins the program anew in the same process: what it held in memory is gone then, as Python alone can't promise.
 
 Whoever destroys a key wants that. Process id, standard files and what is handed down stay; the new program gets what
-opened the keyring through a socket, since it may have no right, or no terminal, to get it again.
+opened the keyring through a socket, since it may have no right, or no terminal, to get it again, and the lock of the
+live stream, so that nobody takes that meanwhile and nobody takes the old program for gone.
+
+Signals that come in between wait: an exec() would undo their handlers, and they would end the new program.
 """
 
 import fcntl
@@ -10,7 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import sink
 from sink.keys.seal import Secret
@@ -19,30 +22,49 @@ from sink.service.sockets import Left
 TYPED, READ = b"t", b"r"  # kinds of secrets
 MOST = 1 << 16  # bytes of one
 LEAST = 100  # descriptors below it are for the sockets, of which listen: names few
+HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
-def begin_anew(secret: Secret | None, words: list[str], left: Left | None = None) -> NoReturn:
+class Heritage(NamedTuple):
+    """What a program leaves to the one that goes on in its place: what opened the keyring, and a held lock."""
+
+    secret: Secret | None
+    lock: int | None
+
+
+NOTHING = Heritage(None, None)
+
+
+def begin_anew(heritage: Heritage, words: list[str], left: Left | None = None) -> NoReturn:
     """Become `postsink WORDS --again FD`."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # an ignored signal stays so; a caught one would end it
+    secret, lock = heritage
     # No pipe: until the new program has hardened itself, its user could open that in /proc/PID/fd.
     near, far = socket.socketpair()
+    # Out of the sockets' way.
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, LEAST) for end in (near, lock) if end is not None]
+    hand = ends[0]
+    far.sendall(b"%d " % (ends[1] if ends[1:] else -1))
     if secret is not None:
         far.sendall((TYPED if secret.typed else READ) + secret.value)
     far.close()
-    hand = fcntl.fcntl(near, fcntl.F_DUPFD, LEAST)  # out of the sockets' way
     if left is not None:
         left.hand_down()
-    os.set_inheritable(hand, True)
-    # It may have been started by a name that leads nowhere from here.
-    os.environ["PYTHONPATH"] = str(Path(sink.__file__).parents[1])
-    os.execv(sys.executable, [sys.executable, "-m", "sink", *words, "--again", str(hand)])
+    for end in ends:
+        os.set_inheritable(end, True)
+    # It may have been started by a name that leads nowhere from here; -P: nothing is loaded from the current folder.
+    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(Path(sink.__file__).parents[1]), *known]))
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "sink", *words, "--again", str(hand)])
 
 
-def taken_over(hand: int) -> Secret | None:
+def taken_over(hand: int) -> Heritage:
     """Return what the program before left."""
     try:
         with open(hand, "rb") as file:
-            found = file.read(MOST)
-    except OSError:
-        return None
-    return Secret(found[1:], typed=found[:1] == TYPED) if found else None
+            number, _, found = file.read(MOST).partition(b" ")
+        lock = int(number) if int(number) >= 0 else None
+        if lock is not None:
+            os.set_inheritable(lock, False)
+    except (OSError, ValueError):
+        return NOTHING
+    return Heritage(Secret(found[1:], typed=found[:1] == TYPED) if found else None, lock)

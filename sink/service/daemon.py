@@ -7,20 +7,20 @@ SIGTERM and SIGINT: take what has arrived, commit, leave; a second one leaves at
 
 import os
 import selectors
-import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import FrameType
 
 from sink.config import Config, Listen
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.service import sockets
+from sink.service.anew import Heritage
 from sink.service.control import Control
 from sink.service.live import Live
 from sink.service.notify import Notifier
+from sink.service.signals import Signals
 from sink.service.sources import Connection, Datagrams, Pipe, Source
 from sink.service.words import Seldom, say
 
@@ -28,6 +28,7 @@ LATEST = 0.8  # seconds until what nobody waits for is committed
 MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
 TICK = 1.0  # seconds between looks at the clock
 RETRY = 0.5  # seconds between tries of a store that can't take more
+ANEW = 60.0  # seconds between tries to begin anew
 GRACE = 3.0  # seconds for which lines are held meanwhile: another command may be at work
 MOST_HELD = 20_000  # rows
 FEW, NAP = 200, 0.02  # lines, seconds
@@ -52,15 +53,13 @@ class Daemon:
         self._sources: list[Source] = []
         self._ready: list[Source] = []  # whose turn it is to be read
         self._notifier = Notifier()
-        self._stopping = self._told = self._reloading = self._stuck = self._anew = False
-        self.left: sockets.Left | None = None  # to who goes on in this process's place
+        self._stuck = self._ended = self._anew = False  # ended: standard input; anew: another one is to go on
+        self.left: tuple[Heritage, sockets.Left] | None = None  # to that one
         self._failing: float | None = None  # since when the store has taken nothing
         self._dropped = 0  # datagrams, while the store could take no more
-        self._committed = self._ticked = self._watched = time.monotonic()
+        self._committed = self._ticked = self._watched = self._tried = time.monotonic()
         self._control = Control(config.store, self._ask)
-        self._signals, self._woken = socket.socketpair()
-        for one in (self._signals, self._woken):
-            one.setblocking(False)
+        self._signals = Signals()
         if stdin:
             self._add(Pipe(sys.stdin.fileno()))
 
@@ -124,34 +123,41 @@ class Daemon:
 
     # -- the loop
 
-    def run(self, tell: Handler) -> int | None:
+    def run(self, tell: Handler) -> int:
         """Serve until told to leave; tell() is called when ready. Return the exit status.
 
-        None: this process held a key that is destroyed. All is committed, and another one is to go on in its place,
-        with the listening sockets of `left`.
+        Where `left` holds something, this program held a key that is destroyed; all is committed, and another one is
+        to go on in its place.
         """
         self._listen()
+        self._relisten({str(one.path) for one in self._wanted(self._config)}, {})
         self._control.register(self._selector)
-        self._selector.register(self._signals, selectors.EVENT_READ, self._woke)
-        old = signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._signalled)
+        self._signals.register(self._selector)
         say("ready")
         tell()
         self._notifier.send("READY=1", "STATUS=ready")
         try:
-            while not self._stopping:
-                self._round(self._timeout())
-                if self._stopping:
-                    self._leave()
-                    # What the store can't take yet must not be lost with this process.
-                    self._stopping = not (self._anew and not self._told and self._failing is not None)
+            while True:
+                while not (self._anew or self._is_leaving):
+                    self._round(self._timeout())
+                self._leave()
+                if self._is_leaving or self._failing is None:
+                    break
+                self._anew = False  # what the store can't take yet must not be lost with this program
+                self._tried = time.monotonic()
+                self._notifier.send("READY=1")
+            if self._anew:
+                self._signals.hold()
+            if not self._is_leaving:
+                self.left = self._live.heritage(), sockets.Left.of(self._given, self._listeners.values())
         finally:
-            signal.set_wakeup_fd(old)
             self._close()
-        if self.left:
-            return None
         return OK if self._failing is None else TEMPFAIL
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether there is nothing more to do here."""
+        return self._signals.told or self._ended
 
     def _timeout(self) -> float:
         if self._ready and not self._stuck:
@@ -164,7 +170,7 @@ class Daemon:
         """Wait for what comes, take it, commit it, answer."""
         for key, _ in self._selector.select(timeout):
             key.data()
-        if self._reloading:
+        if self._signals.reloading:
             self._reload()
         if self._stuck:
             self._drop()
@@ -175,7 +181,7 @@ class Daemon:
             self._ticked = now
             self._live.tick(now)
             self._live.pass_on(self._seldom)
-            self._reloading |= self._live.look(now, self._seldom)
+            self._live.look(now, self._seldom)
             self._seldom.tell(now)
             self._control.tick(now)
             while self._resting:
@@ -190,8 +196,9 @@ class Daemon:
                 source.confirm()
                 if source.ended:
                     self._remove(source)
-        if self._live.is_tainted and self._failing is None and not self._reloading:
-            self._anew = self._stopping = True
+        if self._live.is_tainted and self._failing is None and now >= self._tried:
+            self._tried = now + ANEW
+            self._anew = self._renewed()  # what is wrong would end the new program
 
     def _read(self) -> None:
         ready, self._ready = self._ready, []
@@ -202,8 +209,7 @@ class Daemon:
                 taken += len(lines)
                 self._live.take(lines)
             if source.ended:
-                if isinstance(source, Pipe):
-                    self._stopping = True
+                self._ended |= isinstance(source, Pipe)
                 self._remove(source)
             elif isinstance(source.file, int) and source.file not in self._selector.get_map():
                 self._ready.append(source)  # a plain file as stdin
@@ -254,26 +260,14 @@ class Daemon:
             self._watched = now
             self._notifier.send("WATCHDOG=1")
 
-    # -- signals
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self._reloading = True
-        elif self._told:
-            os._exit(TEMPFAIL)  # what is not committed was not confirmed
-        else:
-            self._stopping = self._told = True
-
-    def _woke(self) -> None:
-        with suppress(BlockingIOError):
-            self._signals.recv(1024)
+    # -- questions, and another config
 
     def _ask(self, question: str) -> dict[str, object]:
         """Answer the control socket."""
         if question == "status":
             return {"ok": True, **self._live.status(), "dropped": self._dropped, "stuck": self._stuck}
         if question == "reload":
-            self._reloading = True
+            self._signals.reloading = True
             return {"ok": True}
         if question == "look":
             self._ticked -= TICK
@@ -281,9 +275,14 @@ class Daemon:
         return {"ok": False, "error": "unknown question"}
 
     def _reload(self) -> None:
-        """Read config and keyring anew; where that fails, go on as before."""
-        self._reloading = False
+        self._signals.reloading = False
         self._notifier.reloading()
+        self._renewed()
+        self._tried = time.monotonic()
+        self._notifier.send("READY=1")
+
+    def _renewed(self) -> bool:
+        """Read config and keyring anew; where that fails, say so, and go on as before."""
         added: dict[str, socket.socket] = {}
         try:
             config = self._load()
@@ -299,13 +298,13 @@ class Daemon:
             for path, listener in added.items():
                 self._unlisten(path, listener)
             say(f"not reloaded: {fault}")
-        else:
-            self._config = config
-            self._relisten({str(one.path) for one in wanted}, added)
-            if self._stuck:
-                self._wait_for_sources()  # other sources may be dropped now
-            say("reloaded")
-        self._notifier.send("READY=1")
+            return False
+        self._config = config
+        self._relisten({str(one.path) for one in wanted}, added)
+        if self._stuck:
+            self._wait_for_sources()  # other sources may be dropped now
+        say("reloaded")
+        return True
 
     def _relisten(self, wanted: set[str], added: dict[str, socket.socket]) -> None:
         """Close the listeners that the config names no more, and open those that are new."""
@@ -336,14 +335,16 @@ class Daemon:
 
     def _leave(self) -> None:
         """Take what has arrived, commit, answer."""
-        if self._anew:
-            self._notifier.reloading()
-        else:
+        if self._is_leaving:
             self._notifier.send("STOPPING=1")
+        else:
+            self._notifier.reloading()
         end = time.monotonic() + FAREWELL
         for path, listener in self._listeners.items():
             while listener.type == socket.SOCK_STREAM and self._accept(path):
                 pass  # who waits to be let in has arrived
+        for source in self._sources:
+            source.finish()
         while not self._stuck and time.monotonic() < end:
             for key, _ in self._selector.select(0):
                 key.data()
@@ -353,6 +354,7 @@ class Daemon:
         for source in self._sources:
             if self._anew and isinstance(source, Pipe):
                 self._live.take(source.rest(FAREWELL))
+                self._ended |= source.ended
         if not self._stuck:
             self._commit()
         if self._failing is None:
@@ -360,11 +362,6 @@ class Daemon:
                 source.confirm()
 
     def _close(self) -> None:
-        if self._anew and not self._told:
-            self.left = sockets.Left(
-                [one.dup() for one in self._given],
-                [one.dup() for one in self._listeners.values() if one not in self._given],
-            )
         for source in list(self._sources):
             self._remove(source)
         for path, listener in self._listeners.items():
@@ -375,5 +372,4 @@ class Daemon:
         self._control.close()
         self._selector.close()
         self._signals.close()
-        self._woken.close()
         self._live.close()

@@ -3,17 +3,18 @@
 import time
 from pathlib import Path
 
+from sink import config as configuration
 from sink import hardening, privileges
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import unlock_keyring
-from sink.keys.seal import Secret
 from sink.service import omprog
-from sink.service.anew import begin_anew, taken_over
+from sink.service.anew import NOTHING, Heritage, begin_anew, taken_over
 from sink.service.live import Live
 from sink.service.words import Seldom, say, to_syslog
 
 TICK = 1.0  # seconds between looks at the clock
+ANEW = 60.0  # seconds between tries to begin anew
 
 
 def run(config: Config, path: Path | None, again: int | None) -> int:
@@ -30,11 +31,12 @@ def run(config: Config, path: Path | None, again: int | None) -> int:
         missing = hardening.lock()
         if missing:
             say(missing)
-        live = _opened(config, None if again is None else taken_over(again))
-        lines = omprog.Lines()
+        live = _opened(config, NOTHING if again is None else taken_over(again))
+        heritage, tried = None, ticked
         try:
             if again is None:
                 omprog.ok()
+            lines = omprog.Lines()
             for line in lines:
                 if line is not None:
                     live.take((line,))
@@ -43,18 +45,20 @@ def run(config: Config, path: Path | None, again: int | None) -> int:
                     ticked = now
                     live.tick(now)
                     live.pass_on(seldom)
-                    if live.look(now, seldom):
-                        _reload(live, config)
+                    live.look(now, seldom)
                     seldom.tell(now)
                 _committed(live)
                 if line is not None:
                     omprog.ok()
-                if live.is_tainted and lines.is_between:
-                    break
+                if live.is_tainted and lines.is_between and now >= tried:
+                    tried = now + ANEW
+                    if _may_begin(path):
+                        heritage = live.heritage()
+                        break
         finally:
             live.close()
-        if live.is_tainted and lines.is_between:
-            begin_anew(live.secret, [*([] if path is None else ["--config", str(path)]), "omprog", "--direct"])
+        if heritage is not None:
+            begin_anew(heritage, [*([] if path is None else ["--config", str(path)]), "omprog", "--direct"])
     except omprog.Gone:
         pass
     except Fault as fault:
@@ -63,23 +67,27 @@ def run(config: Config, path: Path | None, again: int | None) -> int:
     return OK
 
 
-def _reload(live: Live, config: Config) -> None:
-    """Load the keyring anew; where that fails, go on as before."""
+def _may_begin(path: Path | None) -> bool:
+    """Tell whether a new program would not end at once, as it does where the config is wrong."""
     try:
-        live.reload(config)
+        configuration.load(path)
     except Fault as fault:
-        say(f"keyring not loaded: {fault}")
+        say(f"does not go on as a new program, and still holds a key that is destroyed: {fault}")
+        return False
+    return True
 
 
-def _opened(config: Config, known: Secret | None) -> Live:
+def _opened(config: Config, heritage: Heritage) -> Live:
     """Open keyring and store; wait while a child before this one still holds the store."""
-    keys = unlock_keyring(config, known)
+    secret, lock = heritage
+    opened = unlock_keyring(config, secret)
     while True:
         try:
-            return Live(config, *keys)
+            return Live(config, opened, lock)
         except Fault as fault:
             if fault.status != TEMPFAIL:
                 raise
+        lock = None  # it is let go
         _wait()
 
 

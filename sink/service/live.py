@@ -6,7 +6,6 @@ covers may be confirmed. Where the store can't take it, everything waits in memo
 
 import gc
 import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ from sink.core.batch import Batch
 from sink.core.pipeline import Pipeline
 from sink.core.state import StateError
 from sink.core.syslog import Reader
-from sink.fault import CONFIG, DATA, Fault
-from sink.installation import bind_store, open_store, pipeline, unlock_keyring
+from sink.fault import CONFIG, DATA, TEMPFAIL, Fault
+from sink.installation import Opened, Stamp, bind_store, open_store, pipeline, stamp_of, unlock_keyring
 from sink.keys.epochs import Keyring
-from sink.keys.seal import Secret
+from sink.service.anew import Heritage
 from sink.service.keeper import Keeper
-from sink.service.words import Seldom
+from sink.service.words import Seldom, say
 from sink.stores import forgotten, locks
 
 if TYPE_CHECKING:
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
 
 STREAM = "live"
 COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
+          "epoch_destroyed",
           "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
 BUSY = 200  # ms that a commit waits for another command, and all else with it; then it is tried again
 COLLECT = 3_600.0  # seconds
+AGAIN = 10.0  # seconds until a keyring that can't be loaded is tried again; a boundary is written 60 ahead
 CLOCK = b"host:"  # what the tokens of log clocks begin with; a clock alone is no effect
 FOREVER = 1 << 62  # a second that never comes
 HOPELESS = frozenset({CONFIG, DATA})  # faults of the store that waiting does not mend
@@ -45,17 +46,17 @@ class Live:
     `deliveries` and `rejects` count new rows since the start.
     """
 
-    def __init__(self, config: Config, keys: Keyring, secret: Secret | None = None) -> None:
+    def __init__(self, config: Config, opened: Opened, lock: int | None = None) -> None:
         self.deliveries = self.rejects = 0
-        self.is_tainted = False  # a key that is destroyed was in this process: only an exec() takes it away for sure
         self.counts: Counter[str] = Counter()  # of pipelines before a reload
         self.notices: Counter[str] = Counter()  # theirs, not told yet
         self._pending = Batch([], [], {}, [], [])
-        self._config, self._keys, self._secret = config, keys, secret
-        self._ring = _stamp(str(config.keyring))
-        self._store, self._rules = open_store(config, keys)
+        self._config, self._opened = config, opened
+        self._held = _numbers(opened)  # epochs whose keys ever were in this process
+        self._refused: tuple[Stamp, float] | None = None  # a keyring that could not be loaded, and when
+        self._store, self._rules = open_store(config, opened.keys)
         try:
-            self._lock = self._store.claim(STREAM)
+            self._lock = self._store.claim(STREAM, lock)
             self._store.hurry(BUSY)
             # The list of the forgotten as it was gone through. It is read before the messages are: who is forgotten in
             # between is found anew.
@@ -75,9 +76,8 @@ class Live:
         gc.freeze()
         gc.disable()
         self._collected = time.monotonic()
-        self._keeper = Keeper(config, self._store, keys, secret)
-        self._begun = secrets.token_hex(8)
-        self._outbox = self._made_outbox(config, keys)
+        self._keeper = Keeper(config, self._store, opened)
+        self._outbox = self._made_outbox(config, opened.keys)
         if self._outbox is not None:
             self._outbox.begin()
         self._tell()
@@ -91,12 +91,11 @@ class Live:
         return Outbox(config, keys, self._store)
 
     def _made(self) -> Pipeline:
-        return pipeline(self._rules, self._keys, _reader(self._rules.timezone), journal=True)
+        return pipeline(self._rules, self._opened.keys, _reader(self._rules.timezone), journal=True)
 
     def _tell(self) -> None:
         """Say in the lock what this process works with, for the commands that changed it and wait."""
-        numbers = [epoch.number for epoch in self._keys.epochs if epoch.secret is not None]
-        locks.tell(self._lock, {"begun": self._begun, "epochs": numbers, "forgotten": self._list})
+        locks.tell(self._lock, {"epochs": sorted(self._held), "forgotten": self._list})
 
     def take(self, lines: Sequence[bytes]) -> None:
         """Take lines; what they do is committed later."""
@@ -138,9 +137,13 @@ class Live:
         return bool(rows or rejects or drops or again) or any([not token.startswith(CLOCK) for token in puts])
 
     @property
-    def secret(self) -> Secret | None:
-        """What opened the keyring, for the process that goes on in this one's place."""
-        return self._secret
+    def is_tainted(self) -> bool:
+        """Whether a key that is destroyed was in this process: only an exec() takes it away for sure."""
+        return not self._held <= _numbers(self._opened)
+
+    def heritage(self) -> Heritage:
+        """Return what is for the program that goes on in this one's place: begin_anew() follows close()."""
+        return Heritage(self._opened.secret, os.dup(self._lock))
 
     @property
     def waiting_rows(self) -> int:
@@ -151,16 +154,15 @@ class Live:
         """Go on under another config and keyring with the open messages; raises Fault and changes nothing."""
         if config.store != self._store_path:
             raise Fault(CONFIG, "another store needs a restart of the daemon")
-        ring = _stamp(str(config.keyring))
-        keys, secret = unlock_keyring(config, self._secret)
-        rules = bind_store(self._store, config, keys)
-        outbox = self._made_outbox(config, keys)
-        known = {epoch.number for epoch in self._keys.epochs if epoch.secret is not None}
-        self.is_tainted |= any(epoch.secret is None and epoch.number in known for epoch in keys.epochs)
-        self._ring, self._keys, self._secret, self._rules, self._config = ring, keys, secret, rules, config
+        opened = unlock_keyring(config, self._opened.secret)
+        rules = bind_store(self._store, config, opened.keys)
+        outbox = self._made_outbox(config, opened.keys)
+        self._opened, self._rules, self._config = opened, rules, config
+        self._pipeline.part(self._held - _numbers(opened))
+        self._held |= _numbers(opened)
         self._renew(self._pipeline.state())
         self._keep_forgetting(self._listed(config))
-        self._keeper = Keeper(config, self._store, keys, secret)
+        self._keeper = Keeper(config, self._store, opened)
         if self._outbox is not None:
             self._outbox.close(0)
         self._outbox = outbox
@@ -177,17 +179,30 @@ class Live:
         self.notices += self._pipeline.notices
         self._pipeline = fresh
 
-    def look(self, now: float, seldom: Seldom) -> bool:
-        """See to keys and rows, and to who is to be forgotten; tell whether the keyring is another one now."""
+    def look(self, now: float, seldom: Seldom) -> None:
+        """See to keys and rows, and to who is to be forgotten."""
         if forgotten.stamp(self._store_path) != self._list:
             self._forget(seldom)
         self._keeper.tick(now, seldom)
         if self._outbox is not None:
             self._outbox.look(now)
-        found = _stamp(str(self._config.keyring))
-        changed = found is not None and found != self._ring
-        self._ring = found or self._ring  # told once, also where it can't be loaded
-        return changed
+        found = stamp_of(self._config.keyring)
+        if found is not None and found != self._opened.stamp and self._may_try(found, now):
+            self._follow(found, now, seldom)
+
+    def _may_try(self, stamp: Stamp, now: float) -> bool:
+        return self._refused is None or self._refused[0] != stamp or now >= self._refused[1] + AGAIN
+
+    def _follow(self, stamp: Stamp, now: float, seldom: Seldom) -> None:
+        """Load the keyring, which is another one now; go on as before where that fails."""
+        try:
+            self.reload(self._config)
+        except Fault as fault:
+            if fault.status != TEMPFAIL:  # the store was busy
+                self._refused = stamp, now
+            seldom.note(f"the keyring is another one, and is not loaded: {fault}")
+        else:
+            say("the keyring is loaded anew")
 
     def _forget(self, seldom: Seldom) -> None:
         """Forget in open messages whom the list names anew; what can't be committed now is tried again."""
@@ -233,7 +248,7 @@ class Live:
             "rejects": self.rejects,
             "open_messages": self._pipeline.open_messages(),
             "not_committed": self.waiting_rows,
-            "epoch": self._keys.as_of(int(time.time())).active.number,
+            "epoch": self._opened.keys.at(int(time.time())).number,
             **({} if self._outbox is None else self._outbox.status()),
         }
 
@@ -253,13 +268,9 @@ def _file(name: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _stamp(name: str) -> tuple[int, int, int] | None:
-    """Return what tells a file from what it was before."""
-    try:
-        found = os.stat(name)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _numbers(opened: Opened) -> set[int]:
+    """Return the epochs that are not destroyed."""
+    return {epoch.number for epoch in opened.keys.epochs if epoch.secret is not None}
 
 
 def _reader(zone: tzinfo) -> Reader:

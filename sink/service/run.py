@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +14,12 @@ from lockfile import LockFailed, LockTimeout
 from sink import hardening, privileges, rootonly
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
-from sink.installation import unlock_keyring
-from sink.keys.epochs import Keyring
-from sink.keys.seal import Secret
-from sink.service.anew import begin_anew, taken_over
+from sink.installation import Opened, unlock_keyring
+from sink.service.anew import NOTHING, begin_anew, taken_over
 from sink.service.daemon import Daemon
 from sink.service.live import Live
 from sink.service.words import say, to_syslog
 
-Opened = tuple[Keyring, Secret]
 READY = b"1"  # what the detached daemon says to the process that started it
 
 
@@ -49,39 +46,43 @@ def run(load: Callable[[], Config], way: Way) -> int:
         raise Fault(USAGE, "a detached daemon has no standard input; leave --stdin or --daemonize out")
     if pid_file is not None and not daemonize:
         raise Fault(USAGE, "--pid-file is for --daemonize; leave it out")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
+    if again is None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
+    secret, lock = NOTHING if again is None else taken_over(again)
     config = load()
     privileges.become_owner(config)
     hardening.lock()
     # A passphrase is asked for while there is a terminal.
-    keys = unlock_keyring(config, None if again is None else taken_over(again))
+    opened = unlock_keyring(config, secret)
     if again is not None and daemonize:
-        return _detached(config, keys, load, way)
+        return _detached(config, opened, load, way, lock)
     if not daemonize:
-        return _serve(config, keys, load, lambda: None, way)
-    Live(config, *keys).close()  # what is wrong is said while there is somebody to read it
+        return _serve(config, opened, load, lambda: None, way, lock)
+    Live(config, opened).close()  # what is wrong is said while there is somebody to read it
     waiting, ready = os.pipe()
     if os.fork():
         return _started(waiting, ready)
     os.close(waiting)
     with ExitStack() as detached:
         _detach(detached, pid_file, ready)
-        return _detached(config, keys, load, way, lambda: os.write(ready, READY))
+        return _detached(config, opened, load, way, None, lambda: os.write(ready, READY))
 
 
 def _detached(
-    config: Config, keys: Opened, load: Callable[[], Config], way: Way, tell: Callable[[], object] = lambda: None
-) -> int:
+    config: Config, opened: Opened, load: Callable[[], Config], way: Way, lock: int | None,
+    tell: Callable[[], object] = lambda: None,
+) -> int:  # fmt: skip
     """Serve without a terminal."""
     to_syslog()
     try:
-        return _serve(config, keys, load, tell, way)
+        return _serve(config, opened, load, tell, way, lock)
     except Fault as fault:
         say(str(fault))  # stderr is gone
         raise
     finally:
         if way.again is not None and way.pid_file is not None:
-            way.pid_file.unlink(missing_ok=True)  # it was made by the program before
+            with suppress(OSError):  # it was made by the program before
+                way.pid_file.unlink()
 
 
 def _started(waiting: int, ready: int) -> int:
@@ -92,20 +93,23 @@ def _started(waiting: int, ready: int) -> int:
     raise Fault(TEMPFAIL, "the detached daemon did not start; run it without --daemonize to see why")
 
 
-def _serve(config: Config, keys: Opened, load: Callable[[], Config], tell: Callable[[], object], way: Way) -> int:
+def _serve(
+    config: Config, opened: Opened, load: Callable[[], Config], tell: Callable[[], object], way: Way, lock: int | None
+) -> int:
     missing = hardening.lock()  # again: a fork has undone it
     if missing:
         say(missing)
-    live = Live(config, *keys)
+    live = Live(config, opened, lock)
     try:
         served = Daemon(config, live, load, stdin=way.stdin)
     except BaseException:
         live.close()
         raise
     status = served.run(tell)
-    if status is None:
+    if served.left is not None:
         say("goes on as a new program, which knows nothing of what is destroyed")
-        begin_anew(live.secret, way.words(), served.left)
+        heritage, left = served.left
+        begin_anew(heritage, way.words(), left)
     return status
 
 

@@ -8,7 +8,7 @@ import pwd
 import socket
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,11 @@ class Left(NamedTuple):
 
     given: list[socket.socket]
     ours: list[socket.socket]
+
+    @classmethod
+    def of(cls, given: Sequence[socket.socket], listeners: Iterable[socket.socket]) -> "Left":
+        """Return copies of sockets, so that these can be closed."""
+        return cls([one.dup() for one in given], [one.dup() for one in listeners if one not in given])
 
     def hand_down(self) -> None:
         """Put them where the program that this process becomes at once looks for them [sd_listen_fds(3)]."""

@@ -39,6 +39,9 @@ class Source:
     def confirm(self) -> None:
         """Tell the other side that all it sent so far is committed."""
 
+    def finish(self) -> None:
+        """Let the other side send no more, where it would not learn that it was not heard."""
+
     def close(self) -> None:
         """Close it."""
         if isinstance(self.file, socket.socket):
@@ -153,6 +156,12 @@ class Connection(Source):
             except OSError:
                 self.ended = True
                 self._unsent = b""
+
+    def finish(self) -> None:
+        """Take no more of plain lines; what was sent before can still be read [unix(7)]."""
+        if isinstance(self._cutter, Framer):
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RD)
 
     @property
     def is_owing(self) -> bool:

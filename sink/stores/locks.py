@@ -1,14 +1,17 @@
 """One writer a stream: a lock on a file beside the store, in which its holder says what it works with.
 
-What it says is for the commands that wait until a daemon has done what they changed: which epochs' keys it has, which
-list of the forgotten it has gone through, and by a number of its own since when it lives.
+What it says is for the commands that wait until a daemon has done what they changed: which epochs' keys have been in
+its memory, and which list of the forgotten it has gone through. Who begins anew goes on with the same lock.
+
+Imports share a lock of their own, so that a key is not destroyed which one of them works with.
 """
 
 import fcntl
 import json
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sink.fault import CANTCREATE, TEMPFAIL, Fault
@@ -28,11 +31,17 @@ def streams(path: Path) -> list[str]:
     return sorted(name[len(begin) : -len(end)] for name in names if name.startswith(begin) and name.endswith(end))
 
 
-def claim(path: Path, stream: str, *, shared: bool = False) -> int:
+def claim(path: Path, stream: str, held: int | None = None, *, shared: bool = False) -> int:
     """Take the lock and return its descriptor; the kernel lets it go when the process ends. Faults: 73, 75.
 
-    shared: with others who only keep writers out meanwhile.
+    held: a descriptor of the lock that this process has already; shared: with others who only keep writers out
+    meanwhile.
     """
+    if held is not None:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(held), os.stat(_name(path, stream))):
+                return held
+            os.close(held)  # of another store
     try:
         lock = os.open(_name(path, stream), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
@@ -53,8 +62,8 @@ def tell(lock: int, told: dict[str, object]) -> None:
     """Say in a lock that is held what its holder works with."""
     text = json.dumps(told).encode()
     with suppress(OSError):  # a full disk; who waits for this gives up in time
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, text, 0)
+        os.pwrite(lock, text, 0)  # first: on a full disk the place that it has may not come again
+        os.ftruncate(lock, len(text))
 
 
 def told(path: Path, stream: str) -> dict[str, object] | None:
@@ -74,3 +83,32 @@ def told(path: Path, stream: str) -> dict[str, object] | None:
         return {}
     finally:
         os.close(lock)
+
+
+def _imports(path: Path) -> Path:
+    return path.with_name(f"{path.name}.imports")
+
+
+def importing(path: Path) -> int | None:
+    """Share the lock of imports into a store, until this process ends; None where whoever opens it will say why."""
+    try:
+        lock = os.open(_imports(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
+
+
+@contextmanager
+def without_imports(path: Path) -> Iterator[None]:
+    """Have no import begin; Fault 75 while one is under way."""
+    lock = importing(path)
+    try:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Fault(TEMPFAIL, f"an import into {path} is under way, and has the key; wait until it ends") from None
+    finally:
+        if lock is not None:
+            os.close(lock)

@@ -1,10 +1,14 @@
 """What leaves a store in time: rows that are too old, and what tells whether an epoch still has any."""
 
 import sqlite3
+from collections import Counter
 
 from sink.core.state import StateError, epoch_of, is_message
 
 TABLES = ("delivery", "reject")
+Place = tuple[int, int, bytes]  # of a row: its table, second and id
+START: Place = (0, -(1 << 62), b"")
+END: Place = (len(TABLES), *START[1:])
 
 
 def prune(connection: sqlite3.Connection, before: int, most: int) -> int:
@@ -30,24 +34,33 @@ def rows_by_epoch(connection: sqlite3.Connection) -> dict[int, int]:
     return found
 
 
-def has_rows(connection: sqlite3.Connection, epoch: int, until: int) -> bool:
-    """Tell whether an epoch has rows logged before a second."""
-    return any(
-        connection.execute(
-            f"SELECT 1 FROM {table} WHERE logged_second < ? AND epoch = ? LIMIT 1", (until, epoch)
-        ).fetchone()
-        for table in TABLES
-    )
+def search(connection: sqlite3.Connection, epoch: int, place: Place, most: int) -> tuple[bool, Place]:
+    """Look for a row of an epoch among so many rows from a place on; return (whether there is one, where to go on).
+
+    There is no index that would tell, and a daemon can't wait for a look at all rows. The search is over at END.
+    """
+    number, *key = place
+    table, begin = TABLES[number], "(logged_second, id) >= (?, ?)"
+    last = connection.execute(
+        f"SELECT logged_second, id FROM {table} WHERE {begin} ORDER BY logged_second, id LIMIT 1 OFFSET ?", (*key, most)
+    ).fetchone()
+    end = "" if last is None else " AND (logged_second, id) < (?, ?)"
+    found = connection.execute(
+        f"SELECT 1 FROM {table} WHERE {begin}{end} AND epoch = ? LIMIT 1", (*key, *(last or ()), epoch)
+    ).fetchone()
+    if found:
+        return True, place
+    return False, (number, *last) if last else (number + 1, *START[1:])
 
 
-def open_by_epoch(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return the number of open messages of each epoch, in all streams; what can't be read is of epoch 0."""
-    found: dict[int, int] = {}
-    for token, state in connection.execute("SELECT token, state FROM open_message"):
+def open_by_epoch(connection: sqlite3.Connection) -> dict[int, Counter[str]]:
+    """Return the number of open messages of each epoch, by stream; what can't be read is of epoch 0."""
+    found: dict[int, Counter[str]] = {}
+    for stream, token, state in connection.execute("SELECT stream, token, state FROM open_message"):
         if is_message(token):
             try:
                 epoch = epoch_of(state)
             except StateError:
                 epoch = 0
-            found[epoch] = found.get(epoch, 0) + 1
+            found.setdefault(epoch, Counter())[stream] += 1
     return found

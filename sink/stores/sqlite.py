@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from sink.stores import locks, opening, outbox, person, retention, schema
 from sink.stores.faults import explained, fault_of
 from sink.stores.outbox import Load
 from sink.stores.person import Whom
+from sink.stores.retention import Place
 
 SETTLING, PAUSE = 60.0, 0.02  # seconds that a checkpoint is tried, and between two tries
 PLAIN_WIDTH = 2 + len(SCALARS) + len(PLAIN)
@@ -116,12 +118,13 @@ class SqliteStore:
         """Wait no longer than this for another command's transaction."""
         self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
-    def claim(self, stream: str, *, shared: bool = False) -> int:
+    def claim(self, stream: str, held: int | None = None, *, shared: bool = False) -> int:
         """Be the one writer of a stream's open messages, until the store is closed; 75 where another is.
 
-        shared: keep writers out, as others may. Returns the lock, for locks.tell().
+        held: the lock, where this process has it already; shared: keep writers out, as others may. Returns the lock,
+        for locks.tell().
         """
-        lock = locks.claim(self.path, stream, shared=shared)
+        lock = locks.claim(self.path, stream, held, shared=shared)
         self._locks.append(lock)
         return lock
 
@@ -217,13 +220,13 @@ class SqliteStore:
         with explained(self.path):
             return retention.rows_by_epoch(self._connection)
 
-    def has_rows(self, epoch: int, until: int) -> bool:
-        """Tell whether an epoch has rows logged before a second."""
+    def search(self, epoch: int, place: Place, most: int) -> tuple[bool, Place]:
+        """Look for a row of an epoch among so many rows; see retention.search()."""
         with explained(self.path):
-            return retention.has_rows(self._connection, epoch, until)
+            return retention.search(self._connection, epoch, place, most)
 
-    def open_by_epoch(self) -> dict[int, int]:
-        """Return the number of open messages of each epoch, in all streams."""
+    def open_by_epoch(self) -> dict[int, Counter[str]]:
+        """Return the number of open messages of each epoch, by stream."""
         with explained(self.path):
             return retention.open_by_epoch(self._connection)
 
@@ -299,6 +302,11 @@ class SqliteStore:
             else:
                 return
         raise Fault(TEMPFAIL, f"{self.path} is in use; try again")
+
+    def truncate(self) -> bool:
+        """Empty the log of writes, where nobody reads from it now; tell whether that was so."""
+        with explained(self.path):
+            return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
     def take(self, view: str) -> list[dict[str, object]]:
         """Return the rows of delivery_text or reject_text, oldest first, and delete them."""

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from sink.config import Config
 from sink.fault import OK, USAGE, Fault
-from sink.installation import destroy_worn_out, open_keyring, open_store
+from sink.installation import destroy_worn_out, open_keyring, open_store, unlock_keyring
+from sink.stores.retention import END, START
 from sink.stores.sqlite import SqliteStore
-from sink.tools import awaiting
-from sink.tools.epochs import is_without
+from sink.tools.epochs import await_forgotten
 from sink.tools.question import confirm
 
 MOST_AT_ONCE = 5_000  # rows of a table: a daemon waits meanwhile
@@ -101,16 +101,24 @@ def prune(config: Config, older_than: int | None, *, sure: bool) -> int:
 
             gone += server.prune(config, before)
             others = frozenset(server.rows_by_epoch(config))
-        told = awaiting.live(config.store)
-        epochs = destroy_worn_out(store, config, before, others=others)
         store.settle()
-    print(f"deleted {gone} rows logged before {_shown(before)}")
+        print(f"deleted {gone} rows logged before {_shown(before)}")
+        epochs = destroy_worn_out(
+            store, config, before, unlock_keyring(config), wait=True,
+            is_empty=lambda number: number not in others and not _has_rows(store, number),
+        )  # fmt: skip
     for number in epochs:
         print(f"epoch {number} is destroyed: it has no rows left")
-    if epochs and told is not None:
-        undone = "the keyring has forgotten these, the daemon has not"
-        awaiting.until(config.store, lambda now: is_without(now, told, epochs), undone)
+    if epochs:
+        await_forgotten(config, epochs)
     return OK
+
+
+def _has_rows(store: SqliteStore, epoch: int) -> bool:
+    found, place = False, START
+    while not found and place != END:
+        found, place = store.search(epoch, place, MOST_AT_ONCE)
+    return found
 
 
 def reset(config: Config, sure: bool) -> int:

@@ -27,7 +27,7 @@ from sink.fault import CONFIG, DATA, OK, TEMPFAIL, USAGE, Fault
 from sink.installation import open_keyring, open_store, pipeline
 from sink.keys.epochs import Keyring
 from sink.sources.archive import STDIN, Archive, allow_many_files
-from sink.stores import forgotten
+from sink.stores import forgotten, locks
 from sink.stores.sqlite import SqliteStore
 from sink.tools import summary
 from sink.tools.chains import NOTHING, Outcome, Parcel, chains, outcome_of
@@ -122,6 +122,7 @@ def run(config: Config, options: Options) -> int:
     missing = hardening.lock()
     if missing:
         print(f"postsink: {missing}", file=sys.stderr)
+    locks.importing(config.store)  # until the end of this process; see there
     keys = open_keyring(config)
     with ExitStack() as opened:
         for archive in archives:

@@ -1,7 +1,7 @@
 """`postsink keys`: make, list, seal anew and hand on the keyring. Epochs begin and end in sink.tools.epochs."""
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from sink import hardening, privileges, rootonly
@@ -12,7 +12,7 @@ from sink.keys import keyring, seal
 from sink.keys.epochs import COLUMNS, Keyring, describe
 from sink.stores.sqlite import SqliteStore
 from sink.tools import awaiting
-from sink.tools.epochs import check_open, is_without
+from sink.tools.epochs import unused, warn_of_later_rows
 
 ROWS = "rows"  # the column that the store adds
 
@@ -34,7 +34,7 @@ def init(config: Config) -> int:
 def show(config: Config) -> int:
     """Print the epochs as a table, with the number of rows that each has in the store."""
     _as_owner(config)
-    ring, _ = unlock_keyring(config)
+    ring = unlock_keyring(config).keys
     numbers: dict[int, int] | None = None
     if config.store.exists():
         with SqliteStore.open(config.store) as store:
@@ -54,10 +54,10 @@ def reseal(config: Config) -> int:
     if isinstance(first, FileSeal) and not os.path.lexists(first.path):
         seal.create_file_seal(first.path)
     _as_owner(config)
+    old = unlock_keyring(config).secret  # before: nobody else waits while somebody types
+    _, secret = seal.open_secret([first], new=True)
     with keyring.changing(config.keyring):
-        ring, _ = unlock_keyring(config)
-        _, secret = seal.open_secret([first], new=True)
-        keyring.save(ring, config.keyring, secret)
+        keyring.save(unlock_keyring(config, old).keys, config.keyring, secret)
     print(f"sealed by {first}; keep a copy of that, apart from the keyring")
     if awaiting.live(config.store) is not None:
         print("restart the daemon before you take the old seal away")
@@ -73,11 +73,12 @@ def export(config: Config, path: Path) -> int:
         raise rootonly.unwritable(path, error) from None
     try:
         _as_owner(config)
-        ring, _ = unlock_keyring(config)
-        os.write(file, keyring.wrap(ring, secret))
+        with open(file, "wb", closefd=False) as out:
+            out.write(keyring.wrap(unlock_keyring(config).keys, secret))
         os.fsync(file)
     except BaseException as error:
         with suppress(OSError):
+            os.ftruncate(file, 0)  # the folder may be root's alone, who this is no more
             os.unlink(path)
         if isinstance(error, OSError):
             raise rootonly.unwritable(path, error) from None
@@ -99,24 +100,23 @@ def take_in(config: Config, path: Path) -> int:
         print(f"made {config.keyring} of it, {_epochs(made)}")
         return OK
     _as_owner(config)
+    known = unlock_keyring(config).secret
     with keyring.changing(config.keyring):
-        ours, opened = unlock_keyring(config)
+        ours, opened, _ = unlock_keyring(config, known)
         try:
             ring = ours.joined(theirs)
         except Fault as fault:
             raise Fault(fault.status, f"{path} does not fit {config.keyring}: {fault.message}") from None
         gone = [epoch.number for epoch, old in zip(ring.epochs, ours.epochs, strict=False)
                 if epoch.secret is None and old.secret is not None]  # fmt: skip
-        for number in gone:
-            check_open(config, number)
-        before = awaiting.live(config.store)
-        keyring.save(ring, config.keyring, opened)
+        with unused(config, gone) if gone else nullcontext():
+            keyring.save(ring, config.keyring, opened)
     print(f"{config.keyring} has taken it over, {_epochs(ring)}")
+    for epoch in ring.epochs[len(ours.epochs) :]:
+        warn_of_later_rows(config, epoch.since or 0)
     numbers = [epoch.number for epoch in ring.epochs if epoch.secret is not None]
     awaiting.until(
-        config.store,
-        lambda told: told.get("epochs") == numbers and (not gone or is_without(told, before, gone)),
-        "the keyring has it, the daemon has not loaded it",
+        config.store, lambda told: told.get("epochs") == numbers, "the keyring has it, the daemon has not loaded it"
     )
     return OK
 
