@@ -38,10 +38,9 @@ def hosts_in(lines: Sequence[bytes], reader: Reader) -> set[bytes]:
     """Return the names of the hosts in whose name Postfix logged some lines."""
     block = b"\n" + b"\n".join(lines)
     names: list[bytes] = _HOSTS.findall(block)
-    found = set(names)
+    found = set(names) - {b""}
     if len(names) != len(lines):
         for record in reader.records(_OTHERS.findall(block)):
             if record is not None and record[3][0].postfix:
-                found.add(record[2])
-    found.discard(b"")
+                found.add(record[2])  # it may be empty
     return found
