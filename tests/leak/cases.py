@@ -11,6 +11,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sink.fault import CONFIG, FINDINGS, OK, UNAVAILABLE, USAGE
 from tests.leak import planted
@@ -45,7 +46,7 @@ def command(
     def play(drive: Drive) -> None:
         if daemon:
             drive.serve()
-        given: dict[str, object] = {"input": stdin.encode()}
+        given: dict[str, Any] = {"input": stdin.encode()}
         if stdin.startswith("{"):
             given = {"stdin": drive.stack.enter_context(drive.log(stdin.strip("{}")).open("rb"))}
         logs = {name: str(path) for name, path in drive.ground.logs.items()}

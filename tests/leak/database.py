@@ -20,6 +20,13 @@ from tests.leak.live import FEW, all_lines
 from tests.leak.watch import to_a_database_elsewhere
 
 PASSWORD = f"{STEM}password"
+# Patient programs make slow tests.
+HURRIED = """
+from sink.stores import drain
+from sink.tools import moving
+drain.PAUSE = drain.FIRST = drain.LONGEST = drain.REFUSED = 0.05
+moving.PATIENCE = 1.0
+"""
 REFUSED = (OK, FINDINGS, UNAVAILABLE, TEMPFAIL, CONFIG)
 
 
@@ -36,6 +43,7 @@ def served(drive: Drive) -> Database:
             drive.watch.search(file.read(), "PostgreSQL's log")
 
     drive.stack.callback(look)
+    drive.bug = HURRIED
     drive.run("db", "init")
     return made
 
@@ -75,6 +83,7 @@ def refused(drive: Drive) -> None:
 
 def away(drive: Drive) -> None:
     """Nobody is there, or nobody lets us in; the password of the config is not told."""
+    drive.bug = HURRIED
     known = yaml.safe_load(drive.program.config.read_text())
     nowhere = f"host={drive.watch.root / 'nowhere'} user=postsink password={PASSWORD} dbname=mail connect_timeout=2"
     places = (nowhere, f"postgresql://postsink:{PASSWORD}@127.0.0.1:1/mail", f"postgresql://x:{PASSWORD}@[/mail")

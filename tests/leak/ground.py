@@ -166,7 +166,7 @@ class Ground:
         """Files that came into being elsewhere meanwhile, and hold the stem, in whatever case."""
         folders = [name for name in {*_ELSEWHERE, tempfile.gettempdir()} if Path(name).is_dir()]
         # Not on other file systems: a /proc may be mounted below, whose files have no end.
-        wanted = ("-xdev", "-path", self.top, "-prune", "-o", "-type", "f", "-newermt", f"@{self._begun}")
+        wanted = ("-xdev", "-path", str(self.top), "-prune", "-o", "-type", "f", "-newermt", f"@{self._begun}")
         words = ["find", *folders, *wanted, "-size", "-128M", "-size", "+0", "-print0"]
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
         found = []

@@ -235,8 +235,7 @@ def on_a_terminal(*words: str) -> Case:
 
     def play(drive: Drive) -> None:
         terminal = Terminal()
-        given = {"stdout": terminal.theirs, "stderr": terminal.theirs}
-        drive.run(*words, drive.log("log"), **given)
+        drive.run(*words, drive.log("log"), stdout=terminal.theirs, stderr=terminal.theirs)
         assert terminal.close()
 
     allowed = (to_standard_output,) if words[0] == "explain" else ()

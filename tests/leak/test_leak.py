@@ -10,13 +10,14 @@ import pytest
 
 from tests.leak.cases import COMMANDS, Case
 from tests.leak.database import DATABASE
+from tests.leak.ends import ENDS
 from tests.leak.failures import FAILURES
 from tests.leak.ground import Ground
 from tests.leak.live import LIVE
 from tests.leak.persons import PERSONS
 from tests.leak.watch import Verdict
 
-CASES: tuple[Case, ...] = (*COMMANDS, *LIVE, *PERSONS, *DATABASE, *FAILURES)
+CASES: tuple[Case, ...] = (*COMMANDS, *LIVE, *PERSONS, *DATABASE, *FAILURES, *ENDS)
 AT_ONCE = 2  # drives: they wait for each other's programs more than they compute
 
 Played = Callable[[Case], tuple[Verdict, float]]

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import pytest
-
 PATIENCE = 60  # seconds until all that was started has ended
 
 WRITES = frozenset("write pwrite64 writev pwritev pwritev2 sendto sendmsg sendmmsg".split())
@@ -52,8 +50,9 @@ def why_not() -> str | None:
     """Say why nothing can be traced here, None where it can."""
     if os.geteuid() != 0:
         return "only root may trace what may not be looked into"
-    if shutil.which("strace") is None:
-        return "strace is not installed: apt-get install strace"
+    missing = [program for program in ("strace", "zstd") if shutil.which(program) is None]
+    if missing:
+        return f"not installed: {' '.join(missing)}"
     done = subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, check=False)
     return None if done.returncode == 0 else "tracing is not permitted here (CAP_SYS_PTRACE, seccomp)"
 
@@ -191,9 +190,3 @@ def _calls(path: Path) -> Iterator[Call]:
         if not arguments:  # the process died in it
             arguments, result = found[3], b"?"
         yield Call(float(found[1]), pid, found[2].decode(), arguments.rstrip().removesuffix(b")"), result)
-
-
-def needs_tracing() -> pytest.MarkDecorator:
-    """Skip where nothing can be traced; in CI a skip is a failure."""
-    reason = why_not()
-    return pytest.mark.skipif(reason is not None, reason=str(reason))
