@@ -36,7 +36,9 @@ COPIES = frozenset("sendfile copy_file_range".split())  # whose source may be re
 CALLS = WRITES | NAMES | LOOKED_AT | BLIND
 _BLIND_REQUESTS = (b"FICLONE", b"FIDEDUPERANGE", b"TIOCSTI")
 
-_OPTIONS = ("-D", "-q", "-ff", "--seccomp-bpf", "-y", "-xx", "-v", "-ttt", "-s", str(1 << 24), "-e", "signal=none")
+# Of the signals that leave a core strace tells whether it was written.
+_CORES = "signal=SIGQUIT,SIGILL,SIGTRAP,SIGABRT,SIGBUS,SIGFPE,SIGSEGV,SIGXCPU,SIGXFSZ,SIGSYS"
+_OPTIONS = ("-D", "-q", "-ff", "--seccomp-bpf", "-y", "-xx", "-v", "-ttt", "-s", str(1 << 24), "-e", _CORES)
 _LINE = re.compile(rb"([0-9.]+) (\w+)\((.*)", re.DOTALL)
 _FD = re.compile(rb"(?:^|, )(\d+)<([^>]*)>(\(deleted\))?")
 _RESULT = re.compile(rb"(-?\d+)(?:<([^>]*)>)?")
