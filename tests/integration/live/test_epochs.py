@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sink.fault import OK
-from tests.integration.asking import PATIENCE, Answer, ask, rows
+from sink.fault import OK, TEMPFAIL, USAGE
+from sink.stores import locks
+from tests.integration.asking import PATIENCE, Answer, ask, environment, one_line, rows
 from tests.integration.epochs import (
     BOUND,
     HELD,
@@ -26,39 +28,56 @@ from tests.integration.epochs import (
     by_epoch,
     later,
     mails,
-    refusal,
     ring_of,
     secret_of,
     with_bounds,
 )
 from tests.integration.live.confirming import deliver
+from tests.integration.live.conftest import grow
 from tests.integration.live.memory import in_files, in_memory, kinds
 from tests.integration.live.omprog import Child
-from tests.integration.live.service import Service, eventually
-from tests.integration.live.verdict import same_rows
-from tests.judges.program import Program
+from tests.integration.live.senders import Datagrams, LockStep, Meanwhile, Plain
+from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually, with_bug
+from tests.judges.program import Program, Row
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a process that is not dumpable is read by root alone")
 
 OF_OLD = [*mails(OLD, 20), *later(NEW - HELD)]  # no message of the past epoch is open behind them
-OF_NEW = [*mails(NEW, 300, first=100), *later(NEW + 310)]
+MAILS = 120
+OF_NEW = [*mails(NEW, MAILS, first=100), *later(NEW + MAILS + 10)]
 HANDED = {"key", "key in hex", "subkey, inner state", "subkey, outer state"}  # what a process at work has of a key
 ANEW = "goes on as a new program"
 
 
+@pytest.fixture(scope="module")
+def keys(with_keys: Program, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Keys with a past epoch and an active one."""
+    made = with_keys.sibling(tmp_path_factory.mktemp("epochs") / "keys")
+    with_bounds(made, BOUND)
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(keys: Program) -> list[Row]:
+    """The rows of an import, under the same keys, of which none is destroyed."""
+    made = keys.sibling(keys.folder / "undisturbed")
+    assert ask(made, "import", as_file(made.folder, [*OF_OLD, *OF_NEW])).status == OK
+    assert by_epoch(rows(made)) == {1: 40, 2: 2 * MAILS}
+    return rows(made)
+
+
 @pytest.fixture
-def two(live: Program) -> Program:
-    """An installation with a past epoch and an active one."""
-    with_bounds(live, BOUND)
+def two(live: Program, keys: Program) -> Program:
+    """An installation with these keys."""
+    shutil.copy2(keys.folder / "keyring", live.folder)
     return live
 
 
-def undisturbed(program: Program, lines: Sequence[bytes], folder: Path) -> Program:
-    """An import of lines under the same keys, of which none is destroyed yet."""
-    made = program.sibling(folder / "undisturbed")
-    assert ask(made, "import", as_file(made.folder, lines)).status == OK
-    assert rows(made)
-    return made
+def all_there(program: Program, whole: list[Row], *others: Meanwhile) -> None:
+    """Nothing is lost, nothing is there twice, nothing is another one; others sent lines that make a row each."""
+    found = rows(program)
+    assert [row for row in found if row["host"] == "mx1"] == whole
+    assert len(found) == len(whole) + sum(len(other.sent) for other in others)
 
 
 def destroy(program: Program) -> None:
@@ -67,118 +86,12 @@ def destroy(program: Program) -> None:
     assert "the daemon has forgotten it, too" in answer.out
 
 
-class Sender:
-    """Sends the line of a number, and returns it."""
-
-    def send(self, number: int) -> bytes:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-
-class Datagrams(Sender):
-    """A refusal a time, as Postfix sends: whatever keeps it from being taken is an error."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.connect(str(path))
-
-    def send(self, number: int) -> bytes:
-        line = refusal(NEW + number % 300, number, b"dg1")
-        self._socket.send(line)
-        return line
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class Plain(Sender):
-    """A refusal a time, as syslog-ng sends: it connects again, and again sends what was not taken."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket: socket.socket | None = None
-
-    def send(self, number: int) -> bytes:
-        line = refusal(NEW + number % 300, number, b"st1")
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                if self._socket is None:
-                    self._socket = socket.socket(socket.AF_UNIX)
-                    self._socket.connect(str(self._path))
-                self._socket.sendall(line + b"\n")
-            except OSError:
-                self.close()
-            else:
-                return line
-        raise AssertionError("nobody takes it")
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-
-
-class LockStep(Sender):
-    """The next line by a child of rsyslogd's, confirmed."""
-
-    def __init__(self, child: Child, lines: Sequence[bytes]) -> None:
-        self._child = child
-        self._left = iter(lines)
-
-    def send(self, number: int) -> bytes:
-        line = next(self._left)
-        assert self._child.send(line), "the child has gone"
-        return line
-
-
-class Meanwhile:
-    """Sends again and again, beside what the test does; the lines that were sent are in `sent`."""
-
-    def __init__(self, sender: Sender) -> None:
-        self.sent: list[bytes] = []
-        self.wrong: list[BaseException] = []
-        self._sender = sender
-        self._over = threading.Event()
-        self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Meanwhile:
-        self._thread.start()
-        assert self._begun.wait(PATIENCE)
-        return self
-
-    def _run(self) -> None:
-        try:
-            while not self._over.is_set():
-                self.sent.append(self._sender.send(len(self.sent)))
-                self._begun.set()
-                self._over.wait(0.002)
-        except StopIteration:
-            pass
-        except (OSError, AssertionError) as error:
-            self.wrong.append(error)
-        finally:
-            self._begun.set()
-            self._sender.close()
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-        if not any(error):
-            assert self.wrong == []
-
-
 # -- nothing is lost, and nothing is left
 
 
 @as_root
-def test_a_destroyed_key_is_in_no_memory_and_no_file(two: Program, tmp_path: Path) -> None:
+def test_a_destroyed_key_is_in_no_memory_and_no_file(two: Program, whole: list[Row]) -> None:
     """While rsyslogd's relay hands over lines, datagrams come, and plain lines."""
-    keys = two.sibling(tmp_path / "keys")
     old, new = secret_of(ring_of(two), 1), secret_of(ring_of(two), 2)
     sealed = (two.folder / "keyring").read_bytes()
     with (two.folder / "keyring").open("rb") as former, Service(two) as service:
@@ -192,7 +105,7 @@ def test_a_destroyed_key_is_in_no_memory_and_no_file(two: Program, tmp_path: Pat
                 Meanwhile(Datagrams(service.datagram)) as by_datagram,
                 Meanwhile(Plain(service.stream)) as by_stream,
             ):
-                eventually(lambda: len(relayed.sent) > 50)
+                eventually(lambda: len(relayed.sent) > 50 and len(by_stream.sent) > 20)
                 destroy(two)
                 assert in_memory(service.process.pid, old) == set()
                 number = len(relayed.sent)
@@ -206,16 +119,12 @@ def test_a_destroyed_key_is_in_no_memory_and_no_file(two: Program, tmp_path: Pat
         assert service.stop() == OK
         assert any(ANEW in words for words in service.said.all)
     assert in_files(two.folder, old) == set()
-    assert len(by_datagram.sent) > 50 and len(by_stream.sent) > 20
-    everything = [*OF_OLD, *relayed.sent, *left, *by_datagram.sent, *by_stream.sent]
-    same_rows(two, undisturbed(keys, everything, tmp_path))
-    assert by_epoch(rows(two))[1] == 40
+    all_there(two, whole, by_datagram, by_stream)
 
 
 @as_root
-def test_standard_input(two: Program, tmp_path: Path) -> None:
+def test_standard_input(two: Program, whole: list[Row]) -> None:
     """As syslog-ng's program() has it: its lines go on, also one that has only begun."""
-    keys = two.sibling(tmp_path / "keys")
     old = secret_of(ring_of(two), 1)
     reader, writer = os.pipe()
     begun, rest = OF_NEW[0][:30], OF_NEW[0][30:] + b"\n"
@@ -236,7 +145,7 @@ def test_standard_input(two: Program, tmp_path: Path) -> None:
         assert in_memory(service.process.pid, old) == set()
         os.close(writer)
         assert service.ended() == OK
-    same_rows(two, undisturbed(keys, [*OF_OLD, *OF_NEW], tmp_path))
+    all_there(two, whole)
 
 
 @contextmanager
@@ -257,9 +166,8 @@ def detached(program: Program) -> Iterator[int]:
 
 
 @as_root
-def test_a_detached_daemon(two: Program, tmp_path: Path) -> None:
+def test_a_detached_daemon(two: Program, whole: list[Row]) -> None:
     """It stays the same process, detached, and takes its pid file away at its end."""
-    keys = two.sibling(tmp_path / "keys")
     old = secret_of(ring_of(two), 1)
     with detached(two) as number:
         assert deliver(two.folder / "stream", OF_OLD, 50) == len(OF_OLD)
@@ -271,13 +179,12 @@ def test_a_detached_daemon(two: Program, tmp_path: Path) -> None:
         assert os.readlink(f"/proc/{number}/cwd") == "/"
         assert {os.readlink(f"/proc/{number}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
         assert deliver(two.folder / "stream", OF_NEW, 50) == len(OF_NEW)
-    same_rows(two, undisturbed(keys, [*OF_OLD, *OF_NEW, *sent.sent], tmp_path))
+    all_there(two, whole, sent)
 
 
 @as_root
-def test_sockets_that_the_manager_handed_down(two: Program, tmp_path: Path) -> None:
+def test_sockets_that_the_manager_handed_down(two: Program, whole: list[Row]) -> None:
     """They are handed on, and stay the manager's: the daemon does not take their names away."""
-    keys = two.sibling(tmp_path / "keys")
     old = secret_of(ring_of(two), 1)
     with socket.socket(socket.AF_UNIX) as stream, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram:
         stream.bind(str(two.folder / "stream"))
@@ -300,13 +207,12 @@ def test_sockets_that_the_manager_handed_down(two: Program, tmp_path: Path) -> N
             assert in_memory(service.process.pid, old) == set()
             assert service.stop() == OK
         assert (two.folder / "stream").exists() and (two.folder / "datagram").exists()
-    same_rows(two, undisturbed(keys, [*OF_OLD, *relayed.sent, *left, *sent.sent], tmp_path))
+    all_there(two, whole, sent)
 
 
 @as_root
-def test_a_child_of_rsyslogd_that_does_it_all(two: Program, tmp_path: Path) -> None:
+def test_a_child_of_rsyslogd_that_does_it_all(two: Program, whole: list[Row]) -> None:
     """It has no control socket. In lock step a line is at hand, or none."""
-    keys = two.sibling(tmp_path / "keys")
     old = secret_of(ring_of(two), 1)
     with Child(two, "--direct") as child:
         assert child.reply()
@@ -319,7 +225,7 @@ def test_a_child_of_rsyslogd_that_does_it_all(two: Program, tmp_path: Path) -> N
         assert child.deliver(left) == len(left)
         assert child.replies == 1 + len(OF_OLD) + len(relayed.sent) + len(left)
         assert child.close() == OK
-    same_rows(two, undisturbed(keys, [*OF_OLD, *relayed.sent, *left], tmp_path))
+    all_there(two, whole)
 
 
 def test_a_child_that_waits_for_lines(two: Program) -> None:
@@ -328,4 +234,186 @@ def test_a_child_that_waits_for_lines(two: Program) -> None:
         destroy(two)
         assert child.deliver(OF_NEW) == len(OF_NEW)
         assert child.close() == OK
-    assert by_epoch(rows(two)) == {2: 600}
+    assert by_epoch(rows(two)) == {2: 2 * MAILS}
+
+
+# -- in the middle of it
+
+# Patches of the first program; the second is a fresh one.
+AT = {
+    "the end of the rounds": """
+from sink.service.daemon import Daemon
+leave = Daemon._leave
+def leaving(self):
+    if self._anew:
+        os.kill(os.getpid(), NUMBER)
+    leave(self)
+    if self._anew:
+        os.kill(os.getpid(), NUMBER)
+Daemon._leave = leaving
+""",
+    "the last look": """
+from sink.service.live import Live
+heritage = Live.heritage
+def left(self):
+    os.kill(os.getpid(), NUMBER)
+    return heritage(self)
+Live.heritage = left
+""",
+    "the exec": """
+execv = os.execv
+def becoming(*given):
+    os.kill(os.getpid(), NUMBER)
+    execv(*given)
+os.execv = becoming
+""",
+}
+# Python loads such a module when it starts.
+STARTED = "import os, sys\nif '--again' in sys.orig_argv:\n    os.kill(os.getpid(), NUMBER)\n"
+PLACES = [*AT, "the start of the new program"]
+
+
+def signalled(program: Program, place: str, number: int) -> dict[str, Any]:
+    """How to start a daemon that gets a signal at some place, once."""
+    values = f"import os\nNUMBER = {int(number)}\n"
+    if place in AT:
+        return {"bug": values + AT[place]}
+    folder = program.folder / "started"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(values + STARTED)
+    return {"variables": {"PYTHONPATH": f"{environment()['PYTHONPATH']}:{folder}"}}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_told_to_end_in_the_middle_it_ends(place: str, two: Program, whole: list[Row]) -> None:
+    """As it does ever: all that it confirmed is there, and its sockets are taken away."""
+    with Service(two, **signalled(two, place, signal.SIGTERM)) as service:
+        assert deliver(service.stream, [*OF_OLD, *OF_NEW[:100]], 50) == len(OF_OLD) + 100
+        assert ask(two, "keys", "destroy", "1", "--yes").status == OK
+        # Told twice, it ends at once.
+        assert service.ended() == (TEMPFAIL if place == "the end of the rounds" else OK)
+        assert not (place == "the exec" and service.datagram.exists())
+    with Service(two) as service:
+        assert deliver(service.stream, OF_NEW[100:], 50) == len(OF_NEW) - 100
+        assert service.stop() == OK
+    all_there(two, whole)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_told_to_reload_in_the_middle_it_goes_on(place: str, two: Program, whole: list[Row]) -> None:
+    with Service(two, **signalled(two, place, signal.SIGHUP)) as service:
+        assert deliver(service.stream, [*OF_OLD, *OF_NEW[:100]], 50) == len(OF_OLD) + 100
+        destroy(two)
+        service.said.until(ANEW)
+        service.said.until("ready")
+        if place in ("the exec", "the start of the new program"):
+            service.said.until("reloaded")  # what came too late for the old program is not lost
+        assert deliver(service.stream, OF_NEW[100:], 50) == len(OF_NEW) - 100
+        assert service.stop() == OK
+    all_there(two, whole)
+
+
+def test_what_the_manager_hears(two: Program, tmp_path: Path) -> None:
+    with Manager(tmp_path) as manager:
+        with Service(two, prefix=AS_SERVICE, variables=manager.variables) as service:
+            manager.until("READY=1")
+            heard = len(manager.all)
+            destroy(two)
+            manager.until("READY=1")
+            assert service.stop() == OK
+        states = [line for message in manager.so_far()[heard:] for line in message.split("\n")]
+    states = [line.partition("=")[0] for line in states]
+    assert states == ["RELOADING", "MONOTONIC_USEC", "READY", "STATUS", "STOPPING"]
+
+
+@as_root
+def test_a_store_that_is_full_meanwhile(two: Program, small_disk: Path, whole: list[Row]) -> None:
+    """What it can't take yet is in the old program's memory alone: so that goes on until there is room."""
+    old = secret_of(ring_of(two), 1)
+    grow(small_disk)
+    with Service(two) as service, Child(two) as child:
+        assert child.reply()
+        assert child.deliver(OF_OLD) == len(OF_OLD)
+        asked: list[Answer] = []
+        with Meanwhile(LockStep(child, OF_NEW)) as relayed:
+            with pytest.raises(OSError, match="space"), (small_disk / "rest").open("wb", buffering=0) as rest:
+                while rest.write(b"x" * 4096):
+                    pass
+            service.said.until("can't take more")
+            thread = threading.Thread(target=lambda: asked.append(ask(two, "keys", "destroy", "1", "--yes")))
+            thread.start()
+            service.said.until("loaded anew")
+            number = len(relayed.sent)
+            assert not any(ANEW in words for words in service.said.all)
+            assert kinds(in_memory(service.process.pid, old)) >= HANDED
+            (small_disk / "rest").unlink()
+            thread.join(PATIENCE)
+            assert asked[0].status == OK, asked
+            assert in_memory(service.process.pid, old) == set()
+            eventually(lambda: len(relayed.sent) > number + 20)
+        left = OF_NEW[len(relayed.sent) :]
+        assert child.deliver(left) == len(left)
+        assert child.close() == OK
+        assert service.stop() == OK
+    all_there(two, whole)
+
+
+IMPATIENT = "from sink import control; from sink.tools import awaiting; control.PATIENCE, awaiting.PATIENCE = 0.5, 2.0"
+
+
+def impatient(program: Program, *words: str) -> Answer:
+    """Run a command that does not wait long for the daemon."""
+    done = subprocess.run(
+        [*with_bug(program, IMPATIENT), *words], env=environment(), capture_output=True, text=True, check=False,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_config_that_is_wrong_does_not_end_it(two: Program) -> None:
+    """It goes on, and says so; when the config is right again, so is all else."""
+    right = two.config.read_text()
+    with Service(two) as service:
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        other = two.folder / "other.yaml"  # the command's own
+        other.write_text(right)
+        two.config.write_text(right + "stroe: x\n")
+        done = subprocess.run(
+            [*with_bug(two, IMPATIENT)[:-1], str(other), "keys", "destroy", "1", "--yes"], env=environment(),
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        one_line(Answer(done.returncode, "", done.stderr), TEMPFAIL, "the daemon has not", "look at its log")
+        assert "stroe" in service.said.until("not reloaded")
+        assert deliver(service.stream, OF_NEW[:100], 50) == 100
+        two.config.write_text(right)
+        service.send(signal.SIGHUP)
+        service.said.until(ANEW)
+        service.said.until("ready")
+        # What could not be waited for can be asked for again.
+        one_line(ask(two, "keys", "destroy", "1", "--yes"), USAGE, "destroyed already")
+        assert deliver(service.stream, OF_NEW[100:], 50) == len(OF_NEW) - 100
+        assert service.stop() == OK
+    assert by_epoch(rows(two)) == {1: 40, 2: 2 * MAILS}
+
+
+def test_a_daemon_that_does_not_forget_is_waited_for_again(two: Program) -> None:
+    with Service(two) as service:
+        service.send(signal.SIGSTOP)
+        answer = impatient(two, "keys", "destroy", "1", "--yes")
+        one_line(answer, TEMPFAIL, "the daemon has not", "restart it")
+        assert "epoch 1 is destroyed" in answer.out
+        again = impatient(two, "keys", "destroy", "1", "--yes")
+        one_line(again, TEMPFAIL, "the daemon has not")
+        service.send(signal.SIGCONT)
+        one_line(ask(two, "keys", "destroy", "1", "--yes"), USAGE, "destroyed already")
+        assert not set(told(two)) & {1}
+        assert service.stop() == OK
+
+
+def told(program: Program) -> list[int]:
+    """The epochs whose keys were in the memory of whoever writes the live stream."""
+    found = locks.told(program.store, "live")
+    assert found
+    numbers = found["epochs"]
+    assert isinstance(numbers, list)
+    return numbers
