@@ -24,7 +24,10 @@ def dumps_core(folder: Path) -> bool:
     """Whether the kernel writes a core of a process that may leave one."""
     code = f"import os; os.chdir({str(folder)!r}); " + ways.WAYS["a core"].replace("; os.kill", "\nos.kill")
     child = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", code], dict(os.environ))
-    return os.WCOREDUMP(os.waitpid(child, 0)[1])
+    status = os.waitpid(child, 0)[1]
+    for core in folder.glob("core*"):
+        core.unlink()
+    return os.WCOREDUMP(status)
 
 
 @pytest.fixture
