@@ -165,7 +165,7 @@ class Walk:
         inner: list[Branch] = [(None, block, True) for kind, _, block in parts if kind == "log" and block]
         if inner and flow is not False:
             _, took = self._side_by_side(inner, sure=sure and flow is True, more=more)
-            taken = both(taken, took)
+            flow, taken = None, both(taken, took)  # the line comes out of these, where it comes out at all
         # Behind alternatives, whether a line that is dropped counts as taken differs between versions.
         is_plain = not any(kind in ("if", "junction", "channel", "parser", "rewrite") for kind, _, _ in parts)
         return flow, taken if taken is not False or is_plain else None
