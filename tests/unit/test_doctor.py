@@ -171,6 +171,25 @@ stop
     }  # fmt: skip
 
 
+OPTIONS = [
+    ("", set()), ("$MainMsgQueueFileName main\n", {"rsyslog-main-queue-on-disk"}),
+    ('main_queue(queue.type="LinkedList")\n', set()), ('global(debug.logFile="/x")\n', {"rsyslog-debug"}),
+    ("$DebugLevel 0\n", set()), ('global(oversizemsg.errorfile="/x")\n', {"rsyslog-error-file"}),
+    ("$SystemLogRateLimitInterval 0\n", set()), ("$SystemLogRateLimitInterval 5\n", {"rsyslog-rate-limit"}),
+    ("$SystemLogRateLimitInterval 5\n$SystemLogRateLimitInterval 0\n", set()),
+    ("$ModLoad imjournal\n", {"rsyslog-rate-limit"}), ("$ModLoad imjournal\n$imjournalRatelimitInterval 0\n", set()),
+    ('module(load="imjournal" Ratelimit.Interval="0")\n', set()),
+    ('input(type="imuxsock" Socket="/x" RateLimit.Interval=`echo $A`)\n', {"rsyslog-rate-limit"}),
+    ("*.* :omusrmsg:*\n", set()), ("$ActionQueueFileName q\n*.emerg :omusrmsg:*\n", set()),
+    ("$ActionQueueFileName q\n*.* :omusrmsg:*\n", {"rsyslog-queue-on-disk"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "found"), OPTIONS, ids=range(len(OPTIONS)))
+def test_options_of_rsyslog(text: str, found: set[str], tmp_path: Path) -> None:
+    assert {each.id for each in rsyslog(tmp_path, f"{text}{OURS}\nstop\n").findings(is_bound=False)} == found
+
+
 # -- syslog-ng
 
 SYSLOG_NG = [
@@ -283,6 +302,18 @@ def test_a_unit_has_the_drop_ins_of_its_template_too_and_may_be_masked(tmp_path:
     assert units.unit(Tree(tmp_path), "rsyslog.service").masked
     put(tmp_path, "etc/rsyslog.conf", "mail.* /x\n")
     assert Host(Tree(tmp_path), Config(), "", None).rsyslog is None
+
+
+def test_each_instance_must_log_past_journald(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    hosts.make("journald", root)
+    put(root, "etc/postfix-out/main.cf", "multi_instance_name = postfix-out\n")
+    assert "journald-not-bound" in ids(root)
+    piece = (root / "etc/systemd/system/postfix.service.d/postsink.conf").read_bytes()
+    put(root, "etc/systemd/system/postfix@postfix\\x2dout.service.d/postsink.conf", piece)
+    assert ids(root) == set()
+    put(root, "etc/systemd/system/postfix@.service.d/z.conf", "[Service]\nBindPaths=\n")
+    assert "journald-not-bound" in ids(root)
 
 
 # -- Postfix
