@@ -101,6 +101,8 @@ def script() -> str:
 def _steps(applied: dict[int, tuple[int, str]], path: Path = Path(":memory:")) -> str:
     """Return the SQL that a schema lacks, of whose versions (compat, hash) are known."""
     parts = [_VERSIONS]
+    for version, (compat, digest) in applied.items():
+        parts.append(f"INSERT OR IGNORE INTO schema_version VALUES ({version}, {compat}, '{digest}');")
     for step in schema.missing(DIALECT, applied, str(path)):
         parts += [step.text, f"INSERT INTO schema_version VALUES ({step.version}, {step.compat}, '{step.sha256}');"]
     return "\n".join([*parts, f"PRAGMA user_version = {schema.version(DIALECT)};"])
@@ -115,7 +117,8 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> list[int]:
         _check_ours(path, connection)
         applied = _applied(connection)
         steps = [step.version for step in schema.missing(DIALECT, applied, str(path))]
-        if steps:
+        behind = connection.execute("PRAGMA user_version").fetchone()[0] < schema.version(DIALECT)
+        if steps or behind:
             _copy(connection, copy_of(path))
             connection.executescript(f"BEGIN IMMEDIATE;\n{_steps(applied, path)}\nCOMMIT;")
         copy_of(path).unlink(missing_ok=True)  # this one's, or of an upgrade that was killed at its very end
@@ -142,7 +145,9 @@ def _copy(connection: sqlite3.Connection, to: Path) -> None:
 
 def _applied(connection: sqlite3.Connection) -> dict[int, tuple[int, str]]:
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").fetchone():
-        return {}
+        # Before there was this table, a store had the first two steps.
+        old = schema.files(DIALECT)[:2] if connection.execute("PRAGMA user_version").fetchone()[0] else ()
+        return {step.version: (step.compat, step.sha256) for step in old}
     found = connection.execute("SELECT version, compat, sha256 FROM schema_version")
     return {version: (compat, digest) for version, compat, digest in found}
 
@@ -160,4 +165,7 @@ def check_version(path: Path, connection: sqlite3.Connection) -> None:
         return
     if version < ours:
         raise Fault(CONFIG, f"{path} is of an older postsink; type: postsink db upgrade")
-    schema.missing(DIALECT, _applied(connection), str(path))
+    applied = _applied(connection)
+    if max(applied, default=0) != version:
+        raise Fault(CONFIG, f"{path} is of a newer postsink (schema {version}); install that")
+    schema.missing(DIALECT, applied, str(path))

@@ -584,7 +584,7 @@ def test_a_store_of_a_newer_version(program: Program) -> None:
     store = sqlite3.connect(program.store)
     store.execute("PRAGMA user_version = 99")
     store.close()
-    one_line(ask(program, "import", DEMO), CONFIG, "has schema version 99")
+    one_line(ask(program, "import", DEMO), CONFIG, "is of a newer postsink (schema 99); install that")
 
 
 def test_a_store_that_is_no_database(program: Program) -> None:

@@ -65,6 +65,7 @@ CASES = {
     "keys list": Case(["keys", "list"]),
     "db init": Case(["db", "init"]),
     "import": Case(["import", "mail.log", "mail.log.gz", "mail.log.bz2"]),
+    "db upgrade": Case(["db", "upgrade"]),
     "db status": Case(["db", "status"]),
     "db index": Case(["db", "index"]),
     "run": Case(["run", "--stdin"], DEMO.read_bytes()),
