@@ -431,6 +431,12 @@ def test_the_last_word_on_storage_is_found(host: Host) -> None:
     assert journal.keeps_nothing(machine)
 
 
+@pytest.mark.parametrize("text", ["Storage=none\n", "[Upload]\nStorage=none\n", "[Journal]\nStorage=Volatile\n"])
+def test_words_that_systemd_does_not_take(host: Host, text: str) -> None:
+    host.write("etc/systemd/journald.conf", text)
+    assert not journal.keeps_nothing(Machine(host.root))
+
+
 def test_a_drop_in_that_systemd_does_not_know_is_refused(host: Host) -> None:
     drop_in = host.root / FILES["journald"][1]
     host.program("systemd-analyze", f"#!/bin/sh\necho '{drop_in}:3: Unknown key' >&2\n")

@@ -16,6 +16,7 @@ _DAEMON: Final = ("usr/lib/systemd/systemd-journald", "lib/systemd/systemd-journ
 _MAIN: Final = ("etc/systemd/journald.conf", "run/systemd/journald.conf", "usr/lib/systemd/journald.conf")
 _FOLDERS: Final = ("etc/systemd/journald.conf.d", "run/systemd/journald.conf.d", "usr/lib/systemd/journald.conf.d")
 _STORAGE: Final = re.compile(r"^\s*Storage\s*=\s*(\w*)", re.MULTILINE)
+_JOURNAL: Final = re.compile(r"^\s*\[Journal\]\s*$([^\[]*+)", re.MULTILINE)  # what stands in another section is nothing
 _EMPTY: Final = re.compile(r"^ExecStart=(?:/usr)?/bin/true$", re.MULTILINE)
 RESTART: Final = ("systemctl", "restart", "systemd-journald.service")
 
@@ -31,8 +32,9 @@ def keeps_nothing(machine: Machine) -> bool:
     names = {path.name for folder in _FOLDERS for path in machine.at(folder).glob("*.conf")}
     for name in sorted(names):
         files.append(next(path for folder in _FOLDERS if (path := machine.at(folder) / name).exists()))
-    found = [word for path in files for word in _STORAGE.findall(snippets.active(content(path)))]
-    return bool(found) and found[-1].lower() in ("none", "volatile")
+    sections = [part for path in files for part in _JOURNAL.findall(snippets.active(content(path)))]
+    found = [word for part in sections for word in _STORAGE.findall(part)]
+    return bool(found) and found[-1] in ("none", "volatile")
 
 
 def conf(machine: Machine, word: str) -> Path:
