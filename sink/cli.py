@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TextIO
 
 from sink import arguments, config, hardening, hooks, privileges
 from sink.config import Config
@@ -155,10 +156,10 @@ def main(typed: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # of --help and --version
         status = int(end.code or OK)
     except Fault as fault:
-        print(f"postsink: {fault}", file=sys.stderr)
+        _say(str(fault))
         status = fault.status
     except KeyboardInterrupt:
-        print("postsink: stopped; start it again to do the rest", file=sys.stderr)
+        _say("stopped; start it again to do the rest")
         status = TEMPFAIL
     except OSError as error:
         status = _unwritten(error, OK)
@@ -167,21 +168,33 @@ def main(typed: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except OSError as error:
         status = _unwritten(error, status)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
     return status
+
+
+def _say(words: str) -> None:
+    with suppress(OSError):  # stderr may be what is full
+        print(f"postsink: {words}", file=sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Have what a stream could not write go nowhere: Python would try again at its end, complain, and end with 120."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _unwritten(error: OSError, status: int) -> int:
     """Return how a command ends whose stdout takes no more; raise what is no such error."""
     if error.errno not in (errno.EPIPE, *_FULL):
         raise error
-    # Else Python would try again at its end, and complain.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
+    _discard(sys.stdout)
     if error.errno == errno.EPIPE:
         return status  # whoever read stdout has left, as `| head` does; nothing is left to say to him
-    with suppress(OSError):  # stderr may be what is full
-        print("postsink: can't write any more; free some space and start again", file=sys.stderr)
+    _say("can't write any more; free some space and start again")
     return status or TEMPFAIL
 
 

@@ -416,6 +416,17 @@ def test_nobody_reads_stdout_and_a_file_is_damaged(program: Program) -> None:
     os.close(writer)
 
 
+def test_stderr_is_full(program: Program) -> None:
+    """The status is the command's own, though nobody can be told why."""
+    ask(program, "keys", "init")
+    for words, status in ((["keys", "destroy", "9"], USAGE), (["keys", "list"], OK)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*command(program), *words], env=environment(), stderr=full, stdout=subprocess.DEVNULL, check=False
+            )
+        assert done.returncode == status
+
+
 @pytest.mark.parametrize(
     "arguments", [["import", "--json", DEMO], ["explain", DEMO], ["db", "status"], ["pseudonym"]]
 )
