@@ -118,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--year", type=_year, help="year of a file's first line without one")
     one.add_argument("--stream", type=_stream, metavar="NAME", help="keep open messages for the next import of NAME")
     one.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="processes; files of different hosts go apart")
+    words = "address or file of a Dask scheduler, whose workers read the files"
+    one.add_argument("--scheduler", metavar="PLACE", help=words)
 
     one = command("run", "take lines as they are logged: the daemon")
     one.add_argument("--stdin", action="store_true", help="read lines on standard input, too; its end ends the daemon")

@@ -33,7 +33,9 @@ def _as_owner(settings: Config) -> Config:
 def _import(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import importer
 
-    options = importer.Options(given.files, given.json, given.year, given.stream, given.jobs)
+    options = importer.Options(
+        given.files, given.json, given.year, given.stream, given.jobs, given.scheduler, given.config
+    )
     return importer.run(settings, options)
 
 

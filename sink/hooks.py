@@ -58,10 +58,15 @@ def _unraisable(args: "sys.UnraisableHookArgs") -> None:
     _bug(args.exc_type, args.exc_traceback, " that nothing could take")
 
 
-def _bug(kind: type[BaseException], trace: TracebackType | None, where: str = "") -> None:
+def words_of(kind: type[BaseException], trace: TracebackType | None, where: str = "") -> str:
+    """Return what may be said of a bug: its class and its places."""
     places = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in traceback.walk_tb(trace)]
     at = f" at {' > '.join(places)}" if places else ""
-    _Voice.say(f"a bug: {kind.__name__}{where}{at}; please report this line")
+    return f"a bug: {kind.__name__}{where}{at}; please report this line"
+
+
+def _bug(kind: type[BaseException], trace: TracebackType | None, where: str = "") -> None:
+    _Voice.say(words_of(kind, trace, where))
 
 
 def _warned(

@@ -10,11 +10,10 @@ import gc
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sink import hardening, privileges
 from sink.config import Config
@@ -30,17 +29,13 @@ from sink.sources.archive import STDIN, Archive, allow_many_files
 from sink.stores import forgotten, locks
 from sink.stores.sqlite import SqliteStore
 from sink.tools import summary
-from sink.tools.chains import NOTHING, Outcome, Parcel, chains, outcome_of
+from sink.tools.chains import Outcome, outcome_of
 from sink.tools.gathering import Gathering
 from sink.tools.interrupt import Interrupt
+from sink.tools.landing import STOPPED, Landing, moving_of
 from sink.tools.progress import Progress
 
-if TYPE_CHECKING:
-    from sink.tools.moving import Moving
-
 BATCH = 500  # rows a transaction; 500 to 5,000 cost the same (rows wait in memory)
-STOPPED = "stopped; rows so far are kept; start the same import again to go on"
-ONE_CHAIN = "all files are of one host, or share hosts; one process reads them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +47,13 @@ class Options:
     year: int | None = None
     stream: str | None = None
     jobs: int = 1
+    scheduler: str | None = None
+    config: Path | None = None  # of the config file, for other hosts
 
-
-class Landing:
-    """Where rows end: in the store, or by way of it in the database."""
-
-    def __init__(self, store: SqliteStore, moving: "Moving | None") -> None:
-        self.new = {"delivery": 0, "reject": 0} if moving is None else moving.moved
-        self.store = store
-        self.moving = moving
-
-    def keep(self, batch: Batch, stream: str | None = None) -> None:
-        """Commit a batch."""
-        if batch.rows or batch.rejects or batch.again or batch.puts or batch.drops:
-            deliveries, rejects = self.store.commit(batch, stream)
-            if self.moving is None:
-                self.new["delivery"] += deliveries
-                self.new["reject"] += rejects
-            else:
-                self.moving.stored(deliveries + rejects)
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes are to read the files."""
+        return self.jobs > 1 or self.scheduler is not None
 
 
 class Import:
@@ -115,8 +98,10 @@ def run(config: Config, options: Options) -> int:
     gc.disable()
     _check(options)
     allow_many_files()
-    if options.jobs > 1:
-        import sink.tools.jobs  # noqa: F401 - now, since its owner may be unable to read where Python is
+    if options.is_shared:
+        from sink.tools import sharing
+
+        sharing.load(options.scheduler)  # now, since the owner may be unable to read where Python is
     archives = [Archive(name) for name in options.files or (STDIN,)]  # before: logs are root's
     privileges.become_owner(config)
     missing = hardening.lock()
@@ -133,9 +118,13 @@ def run(config: Config, options: Options) -> int:
             archive.date(rules.timezone, options.year)
         archives.sort(key=lambda archive: archive.first)
         found = None
-        if options.jobs > 1:
+        if options.is_shared:
             store.close()
-            found = _together(config, options, keys, rules, archives)
+            ground = sharing.Ground(config, keys, rules, archives, BATCH)
+            if options.scheduler is None:
+                found = sharing.by_jobs(ground, options.jobs)
+            else:
+                found = sharing.by_scheduler(ground, options.scheduler, options.config, options.year)
             if found is None:
                 store, _ = open_store(config, keys)
                 opened.callback(store.close)
@@ -146,10 +135,12 @@ def run(config: Config, options: Options) -> int:
 def _check(options: Options) -> None:
     if list(options.files).count(STDIN) > 1:
         raise Fault(USAGE, "standard input is named twice; name it once")
-    if options.jobs > 1 and options.stream is not None:
-        raise Fault(USAGE, "a stream goes on in one process; leave out --jobs or --stream")
-    if options.jobs > 1 and (not options.files or STDIN in options.files):
-        raise Fault(USAGE, "standard input is read by one process; leave out --jobs, or name files")
+    if options.jobs > 1 and options.scheduler is not None:
+        raise Fault(USAGE, "--jobs is for this machine, --scheduler for others; leave one of them out")
+    if options.is_shared and options.stream is not None:
+        raise Fault(USAGE, "a stream goes on in one process; leave out --stream, or --jobs and --scheduler")
+    if options.is_shared and (not options.files or STDIN in options.files):
+        raise Fault(USAGE, "standard input is read by one process; name files, or leave out --jobs and --scheduler")
 
 
 def _end(
@@ -183,7 +174,7 @@ def _alone(
         if stream is not None:
             store.claim(stream)
             _resume(pipe, store, stream)
-        landing = Landing(store, _moving(config, keys, opened))
+        landing = Landing(store, moving_of(config, keys, opened))
         work = Import(landing, pipe, stream)
         readers = [archive.reader() for archive in archives]
         with Interrupt() as interrupt:
@@ -192,17 +183,6 @@ def _alone(
         if landing.moving is not None:
             landing.moving.finish()
     return outcome_of(pipe, readers, fault)._replace(open_messages=left), landing.new
-
-
-def _moving(config: Config, keys: Keyring, opened: ExitStack) -> "Moving | None":
-    """Start to move rows on, where there is a database."""
-    if config.database is None:
-        return None
-    from sink.tools.moving import Moving
-
-    moving = Moving(config, keys)
-    opened.callback(moving.stop)
-    return moving
 
 
 def _resume(pipe: Pipeline, store: SqliteStore, stream: str) -> None:
@@ -237,64 +217,3 @@ def _read_all(
     finally:
         progress.clear()
     return None
-
-
-# -- several processes
-
-
-def _together(
-    config: Config, options: Options, keys: Keyring, rules: Rules, archives: Sequence[Archive]
-) -> tuple[Outcome, Mapping[str, int]] | None:
-    """Read the files by several processes; return as _alone() does, or None where there is work for one only."""
-    from sink.tools.jobs import Team, Work
-
-    for archive in archives:
-        if not archive.may_be_read_twice:
-            raise Fault(USAGE, f"{archive.name} is no file, which can be read twice; leave out --jobs")
-    if len(archives) == 1:
-        print(f"postsink: {ONE_CHAIN}", file=sys.stderr)
-        return None
-    work = Work(archives, lambda: pipeline(rules, keys, Reader(rules.timezone)), BATCH)
-    with Team(min(options.jobs, len(archives)), work) as team:
-        hosts = team.hosts(len(archives))
-        found = [(files, set().union(*(hosts[number] for number in files))) for files in chains(hosts)]
-        if len(found) == 1:
-            print(f"postsink: {ONE_CHAIN}", file=sys.stderr)
-            return None
-        # The greatest first, so that none begins when all others are done.
-        found.sort(key=lambda chain: -sum(archives[number].size for number in chain[0]))
-        with ExitStack() as opened:
-            store, _ = open_store(config, keys)
-            opened.callback(store.close)
-            landing = Landing(store, _moving(config, keys, opened))
-            with Interrupt() as interrupt:
-                outcome = gather(team.read(found), landing, sum(archive.size for archive in archives), interrupt)
-            if landing.moving is not None:
-                landing.moving.finish()
-    return outcome, landing.new
-
-
-def gather(
-    parcels: Iterable[tuple[int, Parcel]], landing: Landing, size: int, interrupt: Interrupt
-) -> Outcome:
-    """Keep the parcels of chains, which come with the number of the chain; return what came of all."""
-    counts: Counter[str] = Counter()
-    progress = Progress(size, counts)
-    far: dict[int, tuple[int, int]] = {}  # by chain: bytes, lines
-    ends: dict[int, Outcome] = {}
-    try:
-        for number, parcel in interrupt.reading(parcels):
-            landing.keep(Batch(parcel.rows, parcel.rejects, {}, [], []))
-            far[number] = parcel.done, parcel.lines
-            counts["lines"] = sum(lines for _, lines in far.values())
-            progress.show(sum(done for done, _ in far.values()))
-            if parcel.outcome is not None:
-                ends[number] = parcel.outcome
-    except KeyboardInterrupt:
-        raise Fault(TEMPFAIL, STOPPED) from None
-    finally:
-        progress.clear()
-    faults = sorted({end.fault for end in ends.values() if end.fault is not None})
-    for _, message in faults[:-1]:
-        print(f"postsink: {message}", file=sys.stderr)
-    return sum(ends.values(), NOTHING)._replace(fault=faults[-1] if faults else None)

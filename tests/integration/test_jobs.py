@@ -396,9 +396,9 @@ opening.connect = capped
         (("--jobs", "0"), "from 1 to 64"),
         (("--jobs", "65"), "from 1 to 64"),
         (("--jobs", "two"), "from 1 to 64"),
-        (("--jobs", "2"), "leave out --jobs, or name files"),
-        (("--jobs", "2", "-", "a"), "leave out --jobs, or name files"),
-        (("--jobs", "2", "--stream", "daily", "a", "b"), "leave out --jobs or --stream"),
+        (("--jobs", "2"), "leave out --jobs and --scheduler"),
+        (("--jobs", "2", "-", "a"), "leave out --jobs and --scheduler"),
+        (("--jobs", "2", "--stream", "daily", "a", "b"), "leave out --stream, or --jobs"),
     ],
 )
 def test_what_needs_one_process(words: tuple[str, ...], hint: str, program: Program) -> None:
@@ -415,7 +415,7 @@ def test_a_pipe_can_not_be_read_twice(program: Program, files: list[Path]) -> No
         env=environment(), capture_output=True, text=True, pass_fds=(reader,), check=False, timeout=PATIENCE,
     )  # fmt: skip
     os.close(reader)
-    one_line(Answer(done.returncode, done.stdout, done.stderr), USAGE, "can be read twice", "leave out --jobs")
+    one_line(Answer(done.returncode, done.stdout, done.stderr), USAGE, "can be read twice", "leave out --jobs and --scheduler")
 
 
 def test_one_file(program: Program, log: Path, undisturbed: Program) -> None:

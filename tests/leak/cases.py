@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sink.fault import CONFIG, FINDINGS, OK, UNAVAILABLE, USAGE
+from tests.integration.cluster import Cluster
 from tests.leak import planted
 from tests.leak.canaries import STEM
 from tests.leak.ground import Drive
-from tests.leak.watch import Allowance, from_zstd, to_standard_output, to_the_seal
+from tests.leak.watch import Allowance, from_zstd, to_a_scheduler, to_standard_output, to_the_seal
 
 ADDRESSES = f"{STEM}alice@{STEM}.example.net\n<{STEM}bob>\n\nnot {STEM} one\n"
 PERSON = f"{STEM}alice@{planted.LOCAL}\n"
@@ -60,6 +61,19 @@ def command(
     return Case(name, play, (" ".join(words),), allowed, keys, store)
 
 
+def by_workers(drive: Drive) -> None:
+    """Workers of a Dask cluster read; what they send is looked at by tests/integration/test_dask.py."""
+    folder = drive.watch.root / "dask"
+    folder.mkdir()
+    cluster = Cluster(folder, 2)
+    try:
+        drive.run("import", "--scheduler", str(cluster.place), str(drive.log("live")), str(drive.log("fields")))
+    finally:
+        logged = cluster.stop()
+    assert STEM not in logged
+    assert drive.rows() > 5
+
+
 def host_examined(drive: Drive) -> None:
     """A host whose logs, packed and plain, are full of raw lines: doctor reads them, and names the files alone."""
     host = drive.watch.root / "host"
@@ -89,6 +103,7 @@ COMMANDS = (
     command("import {xz}"),
     command("import {zst}", allowed=(from_zstd,)),
     command("import --jobs 2 {live} {fields}"),
+    Case("import --scheduler", by_workers, ("import --scheduler",), (to_a_scheduler,)),
     command("import --json --stream daily {log}"),
     command("import --json --stream daily {log} {live}", store=True),
     command("import --year 2026", stdin="{log}"),
