@@ -379,7 +379,7 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "store": _path,
     "database": _database,
     "database_admin": _database,
-    "outbox": lambda value: _size(value, 1 << 20, 1 << 44, "1M to 16T, like 2G"),
+    "outbox": lambda value: _size(value, 1 << 28, 1 << 44, "256M to 16T, like 2G"),  # open messages need 100M of it
     "keyring": _path,
     "seal": _seals,
     "local_domains": _local_domains,

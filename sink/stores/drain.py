@@ -95,7 +95,7 @@ class Drain(threading.Thread):
             if not number and is_last:
                 self.has_finished = True
                 return
-            if number < SOON and not is_last:
+            if number < min(SOON, self._most) and not is_last:
                 self._rest(PAUSE)
 
     def _batch(self, outbox: SqliteStore, database: PostgresStore) -> int | None:

@@ -7,7 +7,11 @@ passwords: only SQLSTATE and the name of a constraint are passed on, never their
 """
 
 import logging
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -38,19 +42,23 @@ SESSION = (
 # What libpq says of a connection that the server, or itself, refuses, and what that means; it has no SQLSTATE then.
 # Of servers that speak English; what others say means "connection".
 REFUSALS = {
-    "password authentication failed": "the password is wrong; correct the passfile",
-    "no password supplied": "it asks for a password; name a passfile= in the conninfo",
-    "eer authentication failed": "its pg_ident.conf knows no such pair of users; correct user= or that",
-    "no pg_hba.conf entry": "its pg_hba.conf does not let us in; add a line there",
-    'FATAL:  role "': "it has no such user; make it, or correct user= in the conninfo",
-    'FATAL:  database "': "it has no such database; make it, or correct dbname= in the conninfo",
-    "permission denied for database": "the user may not connect; grant postsink_writer to it",
-    "certificate verify failed": "its certificate is of another authority; correct sslrootcert=",
-    "root certificate file": "the authority's certificate is not there; correct sslrootcert=",
-    "does not match host name": "its certificate is of another host; correct host= in the conninfo",
-    "server does not support SSL": "it has no TLS; set ssl = on there",
-    "private key file": "the file of sslkey= is missing or open to others; see its mode",
-    "invalid sslmode value": "sslmode= is no word of libpq; take verify-full",
+    re.compile(pattern): words
+    for pattern, words in {
+        "password authentication failed": "the password is wrong; correct the passfile",
+        "no password supplied": "it asks for a password; name a passfile= in the conninfo",
+        "[Pp]eer authentication failed": "its pg_ident.conf knows no such pair of users; correct user= or that",
+        "no pg_hba.conf entry": "its pg_hba.conf does not let us in; add a line there",
+        'role "[^"]*" does not exist': "it has no such user; make it, or correct user= in the conninfo",
+        'role "[^"]*" is not permitted to log in': "that user may not log in; name one who may by user=",
+        'database "[^"]*" does not exist': "it has no such database; make it, or correct dbname= in the conninfo",
+        "permission denied for database": "the user may not connect; grant postsink_writer to it",
+        "certificate verify failed": "its certificate is of another authority; correct sslrootcert=",
+        "root certificate file": "the authority's certificate is not there; correct sslrootcert=",
+        "does not match host name": "its certificate is of another host; correct host= in the conninfo",
+        "server does not support SSL": "it has no TLS; set ssl = on there",
+        "private key file": "the file of sslkey= is missing or open to others; see its mode",
+        "invalid sslmode value": "sslmode= is no word of libpq; take verify-full",
+    }.items()
 }
 VERIFIED = ("verify-full", "verify-ca")
 
@@ -83,7 +91,7 @@ def fault_of(error: psycopg.Error, role: str = "postsink_writer") -> Fault | Int
     state = error.sqlstate
     if state is None:
         said = str(error)
-        found = next((words for part, words in REFUSALS.items() if part in said), None)
+        found = next((words for pattern, words in REFUSALS.items() if pattern.search(said)), None)
         return Interrupted("connection") if found is None else Fault(CONFIG, f"the database refuses: {found}")
     if state.startswith(PASSING):
         return Interrupted(state)
@@ -125,9 +133,9 @@ def connect(conninfo: str, role: str = "") -> psycopg.Connection[tuple[object, .
     given = _parsed(conninfo)
     connection = None
     try:
-        connection = psycopg.connect(conninfo, **{  # type: ignore[arg-type]
-            name: value for name, value in DEFAULTS.items() if name not in given
-        }, prepare_threshold=None)  # fmt: skip
+        with _passfile(str(given.get("passfile", ""))) as passfile:
+            options = {name: value for name, value in DEFAULTS.items() if name not in given} | passfile
+            connection = psycopg.connect(conninfo, prepare_threshold=None, **options)  # type: ignore[arg-type]
         connection.execute(SESSION)
         if role:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
@@ -139,6 +147,30 @@ def connect(conninfo: str, role: str = "") -> psycopg.Connection[tuple[object, .
     else:
         return connection
     raise found
+
+
+@contextmanager
+def _passfile(name: str) -> Iterator[dict[str, str]]:
+    """Give a passfile that libpq takes in place of one that is a systemd credential.
+
+    systemd lets our user read it by an access list, which looks like a right of the group, and libpq wants none.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None or Path(name).parent != Path(folder):
+        yield {}
+        return
+    try:
+        text = Path(name).read_bytes()
+    except OSError:
+        words = f"the credential {Path(name).name} is not there; add it to the unit, or correct passfile="
+        raise Fault(CONFIG, words) from None
+    hidden = os.memfd_create("passfile", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(hidden, 0o600)
+        os.write(hidden, text)
+        yield {"passfile": f"/proc/self/fd/{hidden}"}
+    finally:
+        os.close(hidden)
 
 
 class PostgresStore:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from sink.fault import OK
-from tests.integration.asking import ask
+from tests.integration.asking import ask, rows
+from tests.integration.live.conftest import ends, import_of
+from tests.integration.live.service import listening
+from tests.integration.postgres.driving import written
 from tests.integration.postgres.server import Database, Server, made_folder, programs
-from tests.judges.program import Program
+from tests.judges.program import Program, Row
 
 USERS = {"drain": "postsink_writer", "analyst": "postsink_reader", "keeper": "postsink_admin"}  # own nothing
 
@@ -72,6 +75,34 @@ def database(server: Server, template: Database) -> Iterator[Database]:
 def served(program: Program, database: Database) -> Program:
     """An installation whose rows go there."""
     return database.serve(program)
+
+
+@pytest.fixture
+def live(with_keys: Program, database: Database) -> Iterator[Program]:
+    """An installation that listens, and whose rows go there. The path of a Unix socket must be short."""
+    home = made_folder()
+    try:
+        yield database.serve(listening(with_keys.sibling(home / "live")))
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def some_lines(log: Path) -> list[bytes]:
+    """The log's first lines, and behind them what lets the last rows leave."""
+    found = log.read_bytes().split(b"\n")[:2000]
+    return [*found, *ends(found[-1])]
+
+
+@pytest.fixture(scope="session")
+def some_log(some_lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("some") / "mail.log", some_lines)
+
+
+@pytest.fixture(scope="session")
+def wanted(with_keys: Program, some_lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """The rows that must come of them, whatever happens: those of an undisturbed import into SQLite."""
+    return rows(import_of(with_keys, some_lines, tmp_path_factory.mktemp("wanted")))
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class Server:
         self.top = top
         self.data = data or top / name / "data"
         self.socket = top / f"{name}.socket"  # its folder: a path of a socket has at most 107 bytes
+        self.port = 5432  # of the socket's name, too
         self.log = top / f"{name}.log"
         self._bin = programs()
         assert self._bin is not None
@@ -83,8 +84,8 @@ class Server:
         with self.log.open("ab") as log:
             assert self._bin is not None
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.data, "-k", self.socket], cwd=self.top, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, **self._user,
+                [self._bin / "postgres", "-D", self.data, "-k", self.socket, "-p", str(self.port)],
+                cwd=self.top, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user,
             )  # fmt: skip
         if wait:
             eventually(self.is_up, PATIENCE)
@@ -111,7 +112,7 @@ class Server:
         return self._process.pid
 
     def conninfo(self, user: str = SUPERUSER, database: str = "postgres") -> str:
-        return f"host={self.socket} user={user} dbname={database}"
+        return f"host={self.socket} port={self.port} user={user} dbname={database}"
 
     def run(self, *statements: str, database: str = "postgres", user: str = SUPERUSER) -> None:
         with psycopg.connect(self.conninfo(user, database), autocommit=True) as connection:
@@ -120,7 +121,7 @@ class Server:
 
     def follow(self, made: Server, name: str) -> Server:
         """Make another server one that follows this; it is not started yet."""
-        made.tool("pg_basebackup", "-D", made.data, "-h", self.socket, "-U", SUPERUSER, "-X", "stream", "-R")
+        made.tool("pg_basebackup", "-D", made.data, "-d", self.conninfo(), "-X", "stream", "-R")
         made.configure(primary_conninfo=f"host={self.socket} user={SUPERUSER} application_name={name}")
         return made
 
@@ -171,6 +172,20 @@ class Database:
         with psycopg.connect(self.conninfo(user), row_factory=dict_row) as connection:
             found = connection.execute(sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(view)))
             return [dict(row) for row in found]
+
+    def both(self) -> list[Row]:
+        """Deliveries and refusals, in the order of tests.integration.asking.rows()."""
+        return sorted(self.rows() + self.rows("reject_text"), key=lambda row: str(row["id"]))
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody is let in, and whoever is in is thrown out."""
+        self.server.run(
+            f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'",
+        )
+        yield
+        self.server.run(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS true")
 
     def count(self) -> int:
         return int(self.one("SELECT (SELECT count(*) FROM delivery) + (SELECT count(*) FROM reject)"))
