@@ -37,8 +37,8 @@ class _Parser(argparse.ArgumentParser):
 _UNKNOWN = "an argument is not known here, or is too much"
 # What argparse says that holds no word of the command line: that may be an address, typed in the wrong place.
 _SAFE = re.compile(
-    r"the following arguments are required: (?:[A-Z]+|--[a-z]+)"
-    r"|argument (?:--[a-z]+|-h/--help|[A-Z]+): (?:expected one argument|invalid choice|takes no value|must be [^']*)"
+    r"the following arguments are required: (?:[A-Z]+|--[a-z-]+)"
+    r"|argument (?:--[a-z-]+|-h/--help|[A-Z]+): (?:expected one argument|invalid choice|takes no value|must be [^']*)"
 )
 
 

@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -100,10 +101,12 @@ def wrap(keyring: Keyring, secret: Secret) -> bytes:
     return _seal(keyring, secret)
 
 
-def unwrap(path: Path, data: bytes, secret: Secret) -> Keyring:
-    """Gives the keyring that wrap() made bytes of; the path is for words. Fault 78."""
+def unwrap(path: Path, data: bytes, ask: Callable[[], Secret]) -> Keyring:
+    """Gives the keyring that wrap() made bytes of, under what is typed; the path is for words. Fault 78."""
     box = _parse(path, data)
-    found = _fitting(path, box, secret)
+    if box.header.scrypt is None:
+        raise Fault(CONFIG, f"{path} is a host's own keyring; type there: postsink keys export --to FILE")
+    found = _fitting(path, box, ask())
     if found is None:
         raise Fault(CONFIG, f"{path} does not open: that is not what it was sealed with; type it again")
     return found
@@ -135,6 +138,8 @@ def initialise(
     become() makes root the owner of the keyring, once the seal is made; given: of another host, not a new one.
     """
     if os.path.lexists(path):
+        with suppress(Fault), changing(path):  # what a killed one left
+            pass
         raise Fault(CANTCREATE, f"{path} exists already; to make a new one, move it away and keep it safe")
     _, secret = open_secret(seals, new=True)
     become()

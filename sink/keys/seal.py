@@ -13,6 +13,7 @@ import stat
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -56,8 +57,8 @@ def open_secret(seals: Sequence[Seal], *, new: bool = False) -> tuple[Seal, Secr
     refused: list[Fault] = []
     for seal in seals:
         try:
-            if new and isinstance(seal, FileSeal) and not rootonly.is_there(seal.path):
-                create_file_seal(seal.path)
+            if new and isinstance(seal, FileSeal):
+                ensure_file_seal(seal.path)
             return seal, _open(seal, new)
         except Fault as fault:
             refused.append(fault)
@@ -90,6 +91,15 @@ def create_file_seal(path: Path) -> None:
     rootonly.make_folder(path, 0o755)
     with keyfile.changing(path):
         keyfile.make(path, secrets.token_hex(32).encode() + b"\n", 0o400)
+
+
+def ensure_file_seal(path: Path) -> None:
+    """Makes a seal file where it is missing; takes away what a killed command left beside it."""
+    if not rootonly.is_there(path):
+        create_file_seal(path)
+    else:
+        with suppress(Fault), keyfile.changing(path):  # one that is held lies where only root may look
+            pass
 
 
 def weakness(value: bytes, least: int = LEAST, distinct: int = LEAST_DISTINCT) -> str | None:

@@ -51,8 +51,8 @@ def show(config: Config) -> int:
 def reseal(config: Config) -> int:
     """Seal the keyring by the first seal of the config, which is made where it is a file that is missing."""
     first = config.seal[0]
-    if isinstance(first, FileSeal) and not os.path.lexists(first.path):
-        seal.create_file_seal(first.path)
+    if isinstance(first, FileSeal):
+        seal.ensure_file_seal(first.path)
     _as_owner(config)
     old = unlock_keyring(config).secret  # before: nobody else waits while somebody types
     _, secret = seal.open_secret([first], new=True)
@@ -93,8 +93,7 @@ def take_in(config: Config, path: Path) -> int:
     """Take over a keyring that export wrote: as this host's first, or as what its own has become elsewhere."""
     made_by = "make it with: postsink keys export --to FILE"
     data = rootonly.read(path, keyring.MOST_BYTES, missing=made_by, any_owner=True)
-    secret = seal.typed("Passphrase of the exported keyring: ", new=False)
-    theirs = keyring.unwrap(path, data, secret)
+    theirs = keyring.unwrap(path, data, lambda: seal.typed("Passphrase of the exported keyring: ", new=False))
     if not os.path.lexists(config.keyring):
         made = keyring.initialise(config.keyring, config.seal, lambda: _as_owner(config), theirs)
         print(f"made {config.keyring} of it, {_epochs(made)}")

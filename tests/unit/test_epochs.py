@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,17 +14,25 @@ from typing import Any
 
 import pytest
 
-from sink.config import Config
+from sink.config import Config, FileSeal
 from sink.core.epochs import Epoch
 from sink.core.pipeline import Pipeline
 from sink.core.pseudonym import Pseudonyms
 from sink.core.rules import Rules
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, TEMPFAIL, USAGE, Fault
+from sink.installation import Opened, unlock_keyring
 from sink.keys import keyfile
 from sink.keys.epochs import Epoch as KeyEpoch
 from sink.keys.epochs import Keyring
+from sink.keys.keyring import changing, initialise, save
 from sink.keys.periods import AHEAD, LEAD, due
+from sink.keys.seal import create_file_seal
+from sink.service.keeper import Keeper
+from sink.service.words import Seldom
+from sink.stores import locks
+from sink.stores.retention import END
+from sink.stores.retention import START as START_OF_ALL
 from sink.stores.sqlite import SqliteStore
 from tests.golden_runner import CORRELATION, RULES
 from tests.property.hostile import START, TOKEN
@@ -551,3 +559,158 @@ def test_who_may_not_wait_is_told_that_another_one_is_at_work(tmp_path: Path) ->
     assert caught.value.status == TEMPFAIL
     with keyfile.changing(path, wait=False):
         pass
+
+
+# -- rows and keys that leave in time
+
+
+def with_rows(store: SqliteStore, seconds: Sequence[int], under: list[Epoch]) -> None:
+    """A refusal a second; of seconds that come twice two."""
+    pipe = Pipeline(RULES, under, CORRELATION, Reader(UTC))
+    lines = []
+    for number, second in enumerate(seconds):
+        lines.append(line(second, b"NOQUEUE: " + REFUSED).replace(b"[17]", b"[%d]" % (number + 1)))
+    store.commit(pipe.feed(lines))
+    assert store.counts()["reject"] == len(seconds)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 100])
+def test_rows_before_a_second_leave_and_no_others(most: int) -> None:
+    """At most so many at a time, also where more are of one second."""
+    store = SqliteStore.memory()
+    seconds = [*range(10), *[10] * 9, 19, 20, 20, 21, 30]
+    with_rows(store, seconds, epochs())
+    found = []
+    while gone := store.prune(START + 20, most):
+        found.append(gone)
+    assert sum(found) == 20
+    assert max(found) <= most
+    left = [row["logged_at"] for row in store.take("reject_text")]
+    assert [str(moment_of(str(text)) - START) for text in left] == ["20", "20", "21", "30"]
+    store.close()
+
+
+def moment_of(text: str) -> int:
+    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+
+
+@pytest.mark.parametrize("most", [1, 4, 100])
+def test_a_row_of_an_epoch_is_found_wherever_it_is(most: int) -> None:
+    store = SqliteStore.memory()
+    with_rows(store, [*range(0, 40), *range(60, 80)], epochs(50))
+    for epoch, wanted in ((1, True), (2, True), (3, False)):
+        found, place = False, START_OF_ALL
+        while not found and place != END:
+            found, place = store.search(epoch, place, most)
+        assert found is wanted
+    store.close()
+
+
+class Installed:
+    """A keyring, a store, and a keeper."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        create_file_seal(folder / "seal.key")
+        self.config = Config(
+            store=folder / "s.sqlite", keyring=folder / "keyring", seal=(FileSeal(folder / "seal.key"),),
+            patience=3_600, **config,
+        )  # fmt: skip
+        initialise(self.config.keyring, self.config.seal)
+        self.store = SqliteStore.create(self.config.store)
+        self._now = time.monotonic()
+
+    def put(self, *bounds: int) -> None:
+        now = int(time.time())
+        edges = [None, *(now + bound for bound in bounds), None]
+        found = []
+        for number, (since, until) in enumerate(pairwise(edges), 1):
+            state = "retired" if until and until <= now else "coming" if since and since > now else "active"
+            found.append(KeyEpoch(number, since, until, state, os.urandom(32)))  # type: ignore[arg-type]
+        with changing(self.config.keyring):
+            save(Keyring(tuple(found), os.urandom(32)), self.config.keyring, self.opened().secret)
+        self.keeper = Keeper(self.config, self.store, self.opened())
+
+    def opened(self) -> Opened:
+        return unlock_keyring(self.config)
+
+    def states(self) -> list[str]:
+        return [epoch.state for epoch in self.opened().keys.epochs]
+
+    def tick(self, seconds: int = 1) -> str:
+        """Let it look each second; return what it has to say."""
+        seldom = Seldom()
+        for _ in range(seconds):
+            self._now += 1
+            self.keeper.tick(self._now, seldom)
+        return " ".join(seldom._waiting)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Callable[..., Installed]]:
+    made: list[Installed] = []
+
+    def make(**config: Any) -> Installed:
+        made.append(Installed(tmp_path, **config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.store.close()
+
+
+DAY = 86_400
+
+
+def test_a_daemon_looks_for_rows_bit_by_bit(
+    installed: Callable[..., Installed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And destroys the key when it has looked at all of them."""
+    monkeypatch.setattr("sink.service.keeper.MOST_SEARCHED", 4)
+    one = installed(keep=DAY)
+    one.put(-10 * DAY)
+    now = int(time.time()) - START
+    with_rows(one.store, [*[now - 9 * DAY] * 5, *range(now - 3_600, now - 3_500)], epochs(now - 10 * DAY))
+    ticks = 0
+    while one.states() == ["retired", "active"]:
+        one.tick()
+        ticks += 1
+        assert ticks < 40
+    assert ticks > 20
+    assert one.states() == ["destroyed", "active"]
+    assert one.store.counts()["reject"] == 100
+
+
+def test_a_daemon_does_not_destroy_what_has_rows_yet(installed: Callable[..., Installed]) -> None:
+    """A mail that was in the queue for long has the epoch of its first line."""
+    one = installed(keep=DAY)
+    one.put(-10 * DAY)
+    now = int(time.time()) - START
+    with_rows(one.store, [now - 3_600], epochs(now + 10))  # of epoch 1
+    one.tick(130)
+    assert one.states() == ["retired", "active"]
+
+
+def test_what_was_active_when_the_daemon_began_is_past_one_day(
+    installed: Callable[..., Installed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keeper holds its keyring for months; states are those of now."""
+    one = installed(keep=DAY, rotate="yearly")
+    one.put(-400 * DAY, 60)
+    later = int(time.time()) + 800 * DAY
+    monkeypatch.setattr(time, "time", lambda: float(later))
+    one.tick(5)
+    assert one.states() == ["destroyed", "destroyed", "active", "coming"]
+
+
+def test_a_daemon_waits_for_nobody(installed: Callable[..., Installed]) -> None:
+    """Who holds the keyring, or imports, holds up no line; what is due comes later."""
+    one = installed(keep=DAY, rotate="yearly")
+    one.put(-800 * DAY, -400 * DAY)
+    with changing(one.config.keyring):
+        assert "another command changes" in one.tick()
+    lock = locks.importing(one.config.store)
+    assert lock is not None
+    assert "an import into" in one.tick(70)
+    os.close(lock)
+    assert one.tick(70) == ""
+    assert one.states() == ["destroyed", "destroyed", "active", "coming"]

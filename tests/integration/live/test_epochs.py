@@ -9,23 +9,29 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sink.fault import OK, TEMPFAIL, USAGE
+from sink.keys import keyring
 from sink.stores import locks
-from tests.integration.asking import PATIENCE, Answer, ask, environment, one_line, rows
+from tests.integration.asking import PATIENCE, Answer, ask, command, environment, one_line, rows
 from tests.integration.epochs import (
     BOUND,
+    DAY,
     HELD,
     NEW,
+    NOW,
     OLD,
     as_file,
     by_epoch,
+    configured,
     later,
     mails,
     ring_of,
@@ -38,7 +44,9 @@ from tests.integration.live.memory import in_files, in_memory, kinds
 from tests.integration.live.omprog import Child
 from tests.integration.live.senders import Datagrams, LockStep, Meanwhile, Plain
 from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually, with_bug
-from tests.judges.program import Program, Row
+from tests.integration.live.verdict import same_rows
+from tests.integration.owned import ask_who
+from tests.judges.program import Program, Row, second
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a process that is not dumpable is read by root alone")
 
@@ -417,3 +425,178 @@ def told(program: Program) -> list[int]:
     numbers = found["epochs"]
     assert isinstance(numbers, list)
     return numbers
+
+
+# -- an epoch begins
+
+
+def test_rotate_returns_when_the_daemon_knows(live: Program) -> None:
+    with Service(live) as service:
+        answer = ask(live, "keys", "rotate")
+        assert answer.status == OK
+        assert "the daemon knows of it" in answer.out
+        assert told(live) == [1, 2]
+        assert service.status()["epoch"] == 1
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        assert service.stop() == OK
+    assert by_epoch(rows(live)) == {1: 40}
+
+
+def test_rotate_returns_when_a_child_of_rsyslogd_knows(live: Program) -> None:
+    with Child(live, "--direct") as child:
+        assert child.reply()
+        assert "the daemon knows of it" in ask(live, "keys", "rotate").out
+        assert told(live) == [1, 2]
+        assert child.deliver(OF_OLD) == len(OF_OLD)
+        assert child.close() == OK
+
+
+def test_lines_on_both_sides_of_a_boundary(live: Program, some_lines: list[bytes], tmp_path: Path) -> None:
+    """Whether they come live or from an archive; messages that are open then stay what they are."""
+    at = int(datetime.fromisoformat(some_lines[len(some_lines) // 2][:32].decode()).timestamp())
+    with_bounds(live, at)
+    other = live.sibling(tmp_path / "imported")
+    assert ask(other, "import", as_file(tmp_path, some_lines)).status == OK
+    with Service(live) as service:
+        assert deliver(service.stream, some_lines, 20) == len(some_lines)
+        assert service.stop() == OK
+    same_rows(live, other)
+    assert min(by_epoch(rows(live)).values()) > 10
+    summary = live.import_files(as_file(tmp_path, some_lines))
+    assert summary["deliveries"] == summary["rejects"] == 0
+
+
+MEANWHILE = """
+from sink import config
+from sink.keys import keyring
+from sink.service import run
+unlock = run.unlock_keyring
+def unlocked(settings, secret):
+    found = unlock(settings, secret)
+    with keyring.changing(settings.keyring):
+        keyring.save(found.keys.rotated(2_000_000_000), settings.keyring, found.secret)
+    return found
+run.unlock_keyring = unlocked
+"""
+
+
+def test_a_keyring_that_changes_while_the_daemon_starts(live: Program) -> None:
+    """It is not taken for the one that was read before."""
+    with Service(live, bug=MEANWHILE) as service:
+        service.said.until("loaded anew")
+        assert told(live) == [1, 2]
+        assert service.stop() == OK
+
+
+def test_a_keyring_that_can_not_be_loaded_is_tried_again(live: Program) -> None:
+    path = live.folder / "keyring"
+    right = path.read_bytes()
+    with Service(live) as service:
+        path.write_bytes(right[:-3] + b"xyz")
+        assert "restore it from its backup" in service.said.until("is not loaded")
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        path.write_bytes(right)
+        service.said.until("loaded anew")
+        assert "the daemon knows of it" in ask(live, "keys", "rotate").out
+        assert service.stop() == OK
+
+
+def test_a_changed_keyring_does_not_bring_a_changed_config(live: Program) -> None:
+    """Which nobody asked to be read, and which may be wrong."""
+    right = live.config.read_text()
+    with Service(live) as service:
+        other = live.folder / "other.yaml"
+        other.write_text(right)
+        live.config.write_text(right + "stroe: x\n")
+        words = [*command(live)[:-1], str(other), "keys", "rotate"]
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True, timeout=PATIENCE)
+        assert "the daemon knows of it" in done.stdout
+        assert not any("reloaded" in words for words in service.said.all)
+        live.config.write_text(right)
+        assert service.stop() == OK
+
+
+def test_the_calendar_begins_epochs(live: Program) -> None:
+    """Here it missed a turn: nobody was there. One is enough, also over a reload."""
+    with_bounds(live, NOW - 800 * DAY)
+    configured(live, rotate="yearly")
+    with Service(live) as service:
+        service.said.until("epoch 3 begins at")
+        service.said.until("loaded anew")
+        service.send(signal.SIGHUP)
+        service.said.until("reloaded")
+        eventually(lambda: told(live) == [1, 2, 3])
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        assert service.stop() == OK
+    states = [epoch.state for epoch in ring_of(live).epochs]
+    assert states == ["retired", "active", "coming"]
+    since = ring_of(live).epochs[-1].since
+    assert since is not None and since >= NOW + 60
+
+
+def test_who_holds_the_keyring_holds_no_line_up(live: Program) -> None:
+    """A command may wait for somebody who types; what is due waits, and the mail does not."""
+    with_bounds(live, NOW - 800 * DAY)
+    configured(live, rotate="yearly")
+    ask(live, "db", "init")
+    with keyring.changing(live.folder / "keyring"):
+        with Service(live) as service:
+            service.said.until("another command changes")
+            started = time.monotonic()
+            assert deliver(service.stream, OF_OLD[:50]) == 50
+            assert time.monotonic() - started < 5
+            assert service.stop() == OK
+
+
+# -- rows and keys that leave in time
+
+
+@as_root
+def test_old_rows_leave_beside_the_mail_and_their_keys_with_them(live: Program) -> None:
+    with_bounds(live, NOW - 20 * DAY)
+    old = secret_of(ring_of(live), 1)
+    configured(live, keep="1d", patience="1h")
+    kept = [*mails(NEW, 10), *later(NEW + 20)]
+    lines = [*mails(NOW - 30 * DAY, 1_500), *later(NOW - 29 * DAY), *mails(NOW - 3 * DAY, 30, first=4_000), *kept]
+    assert ask(live, "import", as_file(live.folder, lines)).status == OK
+    assert by_epoch(rows(live)) == {1: 3_000, 2: 80}
+    (live.folder / "mail.log").unlink()
+    with Service(live) as service:
+        with Child(live) as child:
+            assert child.reply()
+            with Meanwhile(LockStep(child, mails(NEW + 100, 500, first=9_000))) as relayed:
+                service.said.until("epoch 1 is destroyed: it has no rows left")
+                service.said.until(ANEW)
+                service.said.until("ready")
+                assert relayed.sent
+            assert child.close() == OK
+        assert in_memory(service.process.pid, old) == in_files(live.folder, old) == set()
+        assert deliver(service.stream, later(NEW + 2_000), 1)
+        eventually(lambda: len(rows(live)) > 20)
+        assert service.stop() == OK
+    assert [epoch.state for epoch in ring_of(live).epochs] == ["destroyed", "active"]
+    assert by_epoch(rows(live)).keys() == {2}
+    assert min(second(row["logged_at"]) or 0 for row in rows(live)) == NEW
+
+
+@as_root
+def test_what_is_destroyed_on_another_host_is_forgotten_here(live: Program, tmp_path: Path) -> None:
+    """As an import of the fleet's keyring has it, with a daemon that does not know of it."""
+    with_bounds(live, BOUND)
+    other = live.sibling(tmp_path / "other")
+    old = secret_of(ring_of(live), 1)
+    typed = "winter kettle drum ninety"
+    with Service(live) as service:
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        assert kinds(in_memory(service.process.pid, old)) >= HANDED
+        for words in (["rotate", "--in", "1d"], ["destroy", "1", "--yes"]):
+            assert ask(other, "keys", *words).status == OK
+            path = tmp_path / words[0]
+            assert ask_who(other, "keys", "export", "--to", path, typed=(typed, typed))[0].status == OK
+            answer, _ = ask_who(live, "keys", "import", path, typed=(typed,))
+            assert answer.status == OK, answer
+            assert told(live) == ([1, 2, 3] if words[0] == "rotate" else [2, 3])
+        assert in_memory(service.process.pid, old) == in_files(live.folder, old) == set()
+        assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
+        assert service.stop() == OK
+    assert ring_of(live) == ring_of(other)
