@@ -9,6 +9,7 @@ import logging
 import marshal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -39,7 +40,7 @@ for _name in _QUIET:
 _CONNECT: Final = 10  # seconds
 _LOOK: Final = 1  # seconds between looks at tasks while nothing comes
 _PATIENCE: Final = 60.0  # seconds without a worker
-_LOST = "the Dask scheduler or all its workers are gone; rows so far are kept; start the same import again to go on"
+_LOST = "the Dask scheduler or its workers are gone; rows so far are kept; start the same import again to go on"
 _AGAIN = "a chain was begun again and again, since its Dask workers were killed; look at their memory, and start again"
 
 
@@ -91,7 +92,7 @@ class Cluster:
     def _stop(self) -> None:
         """Have workers end what they do; those that wait with a parcel must be rid of it."""
         self._client.cancel(self._tasks, force=True)
-        self._client.run(errands.end, self._told["name"])
+        self._client.run(errands.end, self._told["name"], on_error="ignore")
         if self._queue is not None:
             self._queue.get(batch=True)
 
@@ -106,7 +107,9 @@ class Cluster:
         if not self.workers:
             raise Fault(TEMPFAIL, "the Dask scheduler has no workers; start some, such as: dask worker ADDRESS")
         with _explained():
-            answers = self._client.run(errands.check, self._told).values()
+            answers = self._client.run(errands.check, self._told, on_error="return").values()
+        if any(isinstance(answer, BaseException) for answer in answers):  # it can't read what it is to do
+            raise Fault(UNAVAILABLE, "a Dask worker finds no postsink like this one; install it there")
         for fault, _ in answers:
             if fault is not None:
                 raise Fault(*fault)
@@ -141,23 +144,27 @@ class Cluster:
             self._queue = Queue(self._told["name"], client=self._client, maxsize=errands.ROOM)
             self._tasks = [self._task(number, *chain) for number, chain in enumerate(chains)]
         left = set(range(len(chains)))
-        heard = {number: (b"", 0) for number in left}  # by chain: attempt, how many parcels of it came
+        heard: Counter[bytes] = Counter()  # parcels of each attempt: a worker that was thought to be lost may go on
+        silent: set[int] = set()  # chains that have ended, and their end did not come
         since = time.monotonic()
         while left:
             message = self._next()
             if message is None:
+                ended = {number for number in left if self._tasks[number].status == "finished"}
+                if ended & silent:
+                    raise Fault(TEMPFAIL, _LOST)
+                silent = ended
                 since = self._look(left, since)
                 continue
             number, attempt, place, moved, parts = marshal.loads(message)
             if number not in left:
-                continue  # of a worker that was thought to be lost
-            known, count = heard[number]
-            heard[number] = attempt, count + 1 if attempt == known else 1
+                continue
+            heard[attempt] += 1
             self.moved["delivery"] += moved[0]
             self.moved["reject"] += moved[1]
             parcel = Parcel.of(parts)
             if parcel.outcome is not None:
-                if heard[number][1] != place + 1:  # one was lost, with the scheduler's memory
+                if heard[attempt] != place + 1:
                     raise Fault(TEMPFAIL, _LOST)
                 left.remove(number)
             yield number, parcel

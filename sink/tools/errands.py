@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from distributed import Queue
 
 Errand = dict[str, Any]  # of plain values, so that another version can read it and say so
-File = tuple[str, int, int]  # path, time of its first line
+File = tuple[str, int, int, int]  # path, time of its first line, size
 Found = tuple[int, str] | None  # a Fault, by status and message
 
 # Of the config what rows depend on, besides the zone, which is told.
@@ -145,11 +145,11 @@ def _read(told: Errand, files: Sequence[File], hosts: Sequence[bytes], sender: "
 
 def _open(file: File, ground: "_Ground", opened: ExitStack) -> Archive:
     """Open a file, and see whether it is the one that is meant."""
-    name, *first = file
+    name, *first, size = file
     archive = Archive(name)
     opened.callback(archive.close)
     archive.date(ground.rules.timezone, ground.told["year"])
-    if [*archive.first] != first:
+    if [*archive.first] != first or archive.size < size:  # it may have grown
         raise Fault(TEMPFAIL, f"{archive.name} is another file here, or has changed; start the import again")
     return archive
 

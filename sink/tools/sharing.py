@@ -79,7 +79,7 @@ def by_scheduler(ground: Ground, place: str, path: Path | None, year: int | None
     _check(ground.archives)
     config, keys, archives = ground.config, ground.keys, ground.archives
     enough = ground.enough if config.database is None else LARGE
-    files = [(os.path.abspath(archive.name), *archive.first) for archive in archives]
+    files = [(os.path.abspath(archive.name), *archive.first, archive.size) for archive in archives]
     told = errand(config, path, keys, str(ground.rules.timezone), year, enough)
     with Cluster(place, told, files) as cluster:
         cluster.check()

@@ -150,11 +150,51 @@ def test_all_workers_are_killed(
 ) -> None:
     cluster = make(2, DYING.format(number=2).replace(' and first("killed")', ""))
     answer = drive(program, "cluster._PATIENCE = 1", "import", "--scheduler", cluster.place, *files)
-    one_line(answer, TEMPFAIL, "all its workers are gone; rows so far are kept")
+    one_line(answer, TEMPFAIL, "its workers are gone; rows so far are kept")
     assert is_part(rows(program), rows(alone))
     cluster.add(1)
     assert drive(program, "", "import", "--scheduler", cluster.place, *files).status == OK
     assert rows(program) == rows(alone)
+
+
+def test_a_worker_that_was_thought_to_be_lost_goes_on(
+    make: Callable[..., Cluster], program: Program, files: list[Path], alone: Program
+) -> None:
+    """Two attempts at each chain at a time; one of them comes to its end first."""
+    code = """
+import secrets
+send = errands._Sender.send
+def twice(self, parcel, moved=(0, 0)):
+    attempt, sent = self.attempt, self.sent
+    self.attempt = attempt[::-1]
+    if parcel.outcome is None:
+        send(self, parcel, moved)
+    self.attempt, self.sent = attempt, sent
+    send(self, parcel, moved)
+errands._Sender.send = twice
+"""
+    answer = drive(program, "", "import", "--json", "--scheduler", make(2, code).place, *files)
+    assert (answer.status, answer.err) == (OK, "")
+    assert rows(program) == rows(alone)
+    assert json.loads(answer.out) == json.loads((alone.folder / "summary").read_text())
+
+
+@pytest.mark.parametrize("lost", ["raise TimeoutError", "self.sent += 1; return"])
+def test_a_parcel_does_not_come(
+    lost: str, make: Callable[..., Cluster], program: Program, files: list[Path], alone: Program
+) -> None:
+    """Nobody took it in time, or the scheduler lost it: it is seen, and rows so far are right."""
+    code = f"""
+send = errands._Sender.send
+def losing(self, parcel, moved=(0, 0)):
+    if self.sent == 1 and self.number == 0:
+        {lost}
+    send(self, parcel, moved)
+errands._Sender.send = losing
+"""
+    answer = drive(program, "", "import", "--scheduler", make(1, code).place, *files)
+    one_line(answer, TEMPFAIL, "rows so far are kept; start the same import again")
+    assert is_part(rows(program), rows(alone))
 
 
 def test_the_scheduler_is_killed(make: Callable[..., Cluster], program: Program, files: list[Path]) -> None:
@@ -283,6 +323,15 @@ def test_another_config(steady: Cluster, program: Program, files: list[Path], el
     assert rows(program) == []
     path.write_text(same.replace("timezone: UTC", "timezone: Asia/Tokyo") + "keep: 90d\n")
     assert drive(program, elsewhere, "import", "--scheduler", steady.place, *files).status == OK
+
+
+def test_a_worker_without_postsink(make: Callable[..., Cluster], program: Program, log: Path) -> None:
+    code = """
+for name in [name for name in sys.modules if name.partition(".")[0] == "sink"]:
+    sys.modules[name] = None
+"""
+    answer = drive(program, "", "import", "--scheduler", make(1, code).place, log)
+    one_line(answer, UNAVAILABLE, "a Dask worker finds no postsink like this one; install it there")
 
 
 def test_another_version(steady: Cluster, program: Program, files: list[Path]) -> None:
