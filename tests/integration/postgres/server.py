@@ -119,11 +119,9 @@ class Server:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[call-overload]
 
-    def follow(self, made: Server, name: str) -> Server:
-        """Make another server one that follows this; it is not started yet."""
-        made.tool("pg_basebackup", "-D", made.data, "-d", self.conninfo(), "-X", "stream", "-R")
-        made.configure(primary_conninfo=f"host={self.socket} user={SUPERUSER} application_name={name}")
-        return made
+    def follow(self, made: Server) -> None:
+        """Make another server a standby of this one; it is not started yet."""
+        made.tool("pg_basebackup", "-D", made.data, "-d", self.conninfo(), "-X", "stream", "-R", "-c", "fast")
 
     def make_database(self, template: str = "template0", owner: str = SUPERUSER) -> Database:
         self._number += 1
