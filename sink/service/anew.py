@@ -4,13 +4,15 @@ Whoever destroys a key wants that. Process id, standard files and what is handed
 opened the keyring through a socket, since it may have no right, or no terminal, to get it again, and the lock of the
 live stream, so that nobody takes that meanwhile and nobody takes the old program for gone.
 
-Signals that come in between wait: an exec() would undo their handlers, and they would end the new program.
+Who can't begin anew goes on, and says so: mail comes first. Signals that come in between wait: an exec() would undo
+their handlers, and they would end the new program.
 """
 
 import fcntl
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -25,6 +27,10 @@ LEAST = 100  # descriptors below it are for the sockets, of which listen: names 
 HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
+TRIAL = 30.0  # seconds that Python may need to start
+LOADED = "import sink.service.direct, sink.service.run"
+
+
 class Heritage(NamedTuple):
     """What a program leaves to the one that goes on in its place: what opened the keyring, and a held lock."""
 
@@ -33,6 +39,26 @@ class Heritage(NamedTuple):
 
 
 NOTHING = Heritage(None, None)
+
+
+def can_begin() -> bool:
+    """Tell whether there would be a new program: root may have started this one, who is somebody else now."""
+    try:
+        words = [sys.executable, "-P", "-c", LOADED]
+        done = subprocess.run(
+            words, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=TRIAL, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which this very program is found: it may have been started by another name."""
+    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    places = dict.fromkeys([str(Path(sink.__file__).parents[1]), *known])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 def begin_anew(heritage: Heritage, words: list[str], left: Left | None = None) -> NoReturn:
@@ -51,10 +77,9 @@ def begin_anew(heritage: Heritage, words: list[str], left: Left | None = None) -
         left.hand_down()
     for end in ends:
         os.set_inheritable(end, True)
-    # It may have been started by a name that leads nowhere from here; -P: nothing is loaded from the current folder.
-    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(Path(sink.__file__).parents[1]), *known]))
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "sink", *words, "--again", str(hand)])
+    # -P: nothing is loaded from the current folder.
+    again = [sys.executable, "-P", "-m", "sink", *words, "--again", str(hand)]
+    os.execve(sys.executable, again, _environment())
 
 
 def taken_over(hand: int) -> Heritage:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from sink.config import Config, Listen
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.service import sockets
-from sink.service.anew import Heritage
+from sink.service.anew import Heritage, can_begin
 from sink.service.control import Control
 from sink.service.live import Live
 from sink.service.notify import Notifier
@@ -198,7 +198,13 @@ class Daemon:
                     self._remove(source)
         if self._live.is_tainted and self._failing is None and now >= self._tried:
             self._tried = now + ANEW
-            self._anew = self._renewed()  # what is wrong would end the new program
+            self._anew = self._renewed() and self._can_begin()  # what is wrong would end the new program
+
+    def _can_begin(self) -> bool:
+        found = can_begin()
+        if not found:
+            say("can't begin anew, and so still has a key that is destroyed: restart it")
+        return found
 
     def _read(self) -> None:
         ready, self._ready = self._ready, []
@@ -343,8 +349,6 @@ class Daemon:
         for path, listener in self._listeners.items():
             while listener.type == socket.SOCK_STREAM and self._accept(path):
                 pass  # who waits to be let in has arrived
-        for source in self._sources:
-            source.finish()
         while not self._stuck and time.monotonic() < end:
             for key, _ in self._selector.select(0):
                 key.data()
@@ -355,6 +359,8 @@ class Daemon:
             if self._anew and isinstance(source, Pipe):
                 self._live.take(source.rest(FAREWELL))
                 self._ended |= source.ended
+            elif not self._stuck:
+                self._live.take(source.last())
         if not self._stuck:
             self._commit()
         if self._failing is None:

@@ -9,7 +9,7 @@ from sink.config import Config
 from sink.fault import OK, TEMPFAIL, Fault
 from sink.installation import unlock_keyring
 from sink.service import omprog
-from sink.service.anew import NOTHING, Heritage, begin_anew, taken_over
+from sink.service.anew import NOTHING, Heritage, begin_anew, can_begin, taken_over
 from sink.service.live import Live
 from sink.service.words import Seldom, say, to_syslog
 
@@ -71,10 +71,12 @@ def _may_begin(path: Path | None) -> bool:
     """Tell whether a new program would not end at once, as it does where the config is wrong."""
     try:
         configuration.load(path)
+        wrong = "" if can_begin() else "its user may not run postsink"
     except Fault as fault:
-        say(f"does not go on as a new program, and still holds a key that is destroyed: {fault}")
-        return False
-    return True
+        wrong = str(fault)
+    if wrong:
+        say(f"can't begin anew, and so still has a key that is destroyed: {wrong}")
+    return not wrong
 
 
 def _opened(config: Config, heritage: Heritage) -> Live:

@@ -39,8 +39,9 @@ class Source:
     def confirm(self) -> None:
         """Tell the other side that all it sent so far is committed."""
 
-    def finish(self) -> None:
-        """Let the other side send no more, where it would not learn that it was not heard."""
+    def last(self) -> list[bytes]:
+        """Return what is left to read, and let nothing follow it, where who sends would not learn that it is lost."""
+        return []
 
     def close(self) -> None:
         """Close it."""
@@ -157,11 +158,15 @@ class Connection(Source):
                 self.ended = True
                 self._unsent = b""
 
-    def finish(self) -> None:
-        """Take no more of plain lines; what was sent before can still be read [unix(7)]."""
-        if isinstance(self._cutter, Framer):
+    def last(self) -> list[bytes]:
+        """As above; what was sent before a shutdown() can still be read, and answered [unix(7)]."""
+        found: list[bytes] = []
+        if not self.confirms:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
+                while not self.ended:
+                    found += self.read()
+        return found
 
     @property
     def is_owing(self) -> bool:

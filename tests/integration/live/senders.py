@@ -80,6 +80,23 @@ class LockStep(Sender):
         return line
 
 
+class Slowest(Sender):
+    """Measures another sender; `seconds` is what its slowest line took."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def of(self, sender: Sender) -> Slowest:
+        self._sender = sender
+        return self
+
+    def send(self, number: int) -> bytes:
+        started = time.monotonic()
+        line = self._sender.send(number)
+        self.seconds = max(self.seconds, time.monotonic() - started)
+        return line
+
+
 class Meanwhile:
     """Sends again and again, beside what the test does; the lines that were sent are in `sent`."""
 

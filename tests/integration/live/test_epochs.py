@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,10 +43,10 @@ from tests.integration.live.confirming import deliver
 from tests.integration.live.conftest import grow
 from tests.integration.live.memory import in_files, in_memory, kinds
 from tests.integration.live.omprog import Child
-from tests.integration.live.senders import Datagrams, LockStep, Meanwhile, Plain
+from tests.integration.live.senders import Datagrams, LockStep, Meanwhile, Plain, Slowest
 from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually, with_bug
 from tests.integration.live.verdict import same_rows
-from tests.integration.owned import ask_who
+from tests.integration.owned import STRANGER, ask_who, owned
 from tests.judges.program import Program, Row, second
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a process that is not dumpable is read by root alone")
@@ -269,11 +270,12 @@ def left(self):
 Live.heritage = left
 """,
     "the exec": """
-execv = os.execv
+execve = os.execve
 def becoming(*given):
-    os.kill(os.getpid(), NUMBER)
-    execv(*given)
-os.execv = becoming
+    if "--again" in given[1]:
+        os.kill(os.getpid(), NUMBER)
+    execve(*given)
+os.execve = becoming
 """,
 }
 # Python loads such a module when it starts.
@@ -557,9 +559,9 @@ def test_old_rows_leave_beside_the_mail_and_their_keys_with_them(live: Program) 
     old = secret_of(ring_of(live), 1)
     configured(live, keep="1d", patience="1h")
     kept = [*mails(NEW, 10), *later(NEW + 20)]
-    lines = [*mails(NOW - 30 * DAY, 1_500), *later(NOW - 29 * DAY), *mails(NOW - 3 * DAY, 30, first=4_000), *kept]
+    lines = [*mails(NOW - 30 * DAY, 600), *later(NOW - 29 * DAY), *mails(NOW - 3 * DAY, 30, first=4_000), *kept]
     assert ask(live, "import", as_file(live.folder, lines)).status == OK
-    assert by_epoch(rows(live)) == {1: 3_000, 2: 80}
+    assert by_epoch(rows(live)) == {1: 1_200, 2: 80}
     (live.folder / "mail.log").unlink()
     with Service(live) as service:
         with Child(live) as child:
@@ -600,3 +602,145 @@ def test_what_is_destroyed_on_another_host_is_forgotten_here(live: Program, tmp_
         assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
         assert service.stop() == OK
     assert ring_of(live) == ring_of(other)
+
+
+def test_db_prune_beside_a_daemon_that_confirms(live: Program) -> None:
+    """It deletes bit by bit, and returns when the daemon has forgotten the keys, too."""
+    with_bounds(live, NOW - 20 * DAY)
+    configured(live, patience="1h")
+    lines = [*mails(NOW - 30 * DAY, 3_000), *later(NOW - 29 * DAY), *mails(NOW - 3 * DAY, 30, first=4_000)]
+    assert ask(live, "import", as_file(live.folder, lines)).status == OK
+    (live.folder / "mail.log").unlink()
+    slowest = Slowest()
+    with Service(live) as service, Child(live) as child:
+        assert child.reply()
+        with Meanwhile(slowest.of(LockStep(child, mails(NEW, 500, first=9_000)))) as relayed:
+            answer = ask(live, "db", "prune", "--older-than", "2d", "--yes")
+            assert answer.status == OK
+            assert told(live) == [2]
+        assert "deleted 6060 rows" in answer.out
+        assert "epoch 1 is destroyed: it has no rows left" in answer.out
+        assert relayed.sent
+        assert slowest.seconds < 4, "a line waited too long"
+        assert child.close() == OK
+        assert service.stop() == OK
+
+
+def test_a_command_and_the_keeper_at_once(live: Program) -> None:
+    """Both destroy an epoch; it is destroyed once, and nothing else is."""
+    with_bounds(live, NOW - 40 * DAY, NOW - 30 * DAY)
+    configured(live, keep="1d", patience="1h")
+    ask(live, "db", "init")
+    with Service(live) as service:
+        for number in ("1", "2"):
+            answer = ask(live, "keys", "destroy", number, "--yes")
+            assert answer.status in (OK, USAGE), answer
+        eventually(lambda: told(live) == [3])
+        assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
+        assert service.stop() == OK
+    assert [epoch.state for epoch in ring_of(live).epochs] == ["destroyed", "destroyed", "active"]
+    assert by_epoch(rows(live)) == {3: 2 * MAILS}
+
+
+# -- another user's, and another one's ears
+
+
+# Makes the folder of Python one that everybody may enter, where it is not; but for this process alone.
+OPEN_HOUSE = """\
+mkdir "$0/all" && mount --bind "$SHUT" "$0/all" && mount -t tmpfs -o mode=755 tmpfs "$SHUT" &&
+mkdir -p -m 755 "$HOUSE" && mount --bind "$0/all/${HOUSE#"$SHUT"}" "$HOUSE" && exec "$@"
+"""
+
+
+def open_house(folder: Path) -> dict[str, Any]:
+    """How to start a program so that any user may start Python."""
+    shut = [one for one in Path(sys.base_prefix).parents if not one.stat().st_mode & 0o001]
+    if not shut:
+        return {}
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    variables = {"SHUT": str(shut[-1]), "HOUSE": sys.base_prefix}
+    prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", OPEN_HOUSE, str(folder))
+    return {"prefix": prefix, "variables": variables}
+
+
+@pytest.fixture
+def strange(keys: Program, live: Program) -> Program:
+    """An installation of another user, to whom the seal is shut."""
+    made = owned(live.folder, STRANGER)
+    shutil.copy2(keys.folder / "seal.key", made.folder)
+    shutil.copy2(keys.folder / "keyring", made.store.parent)
+    os.chown(made.store.parent / "keyring", STRANGER, STRANGER)
+    return made
+
+
+@as_root
+def test_a_daemon_that_root_started(strange: Program, tmp_path: Path) -> None:
+    """Its new program can't read the seal, and need not."""
+    lib = strange.store.parent
+    old = secret_of(ring_of(strange), 1)
+    with Service(strange, **open_house(tmp_path)) as service:
+        assert deliver(lib / "stream", OF_OLD, 50) == len(OF_OLD)
+        destroy(strange)
+        assert in_memory(service.process.pid, old) == in_files(lib, old) == set()
+        assert deliver(lib / "stream", OF_NEW[:50], 50) == 50
+        service.said.until(ANEW)
+        service.said.until("ready")
+        service.send(signal.SIGHUP)
+        service.said.until("reloaded")
+        assert "the daemon knows of it" in ask(strange, "keys", "rotate").out
+        assert deliver(lib / "stream", OF_NEW[50:], 50) == len(OF_NEW) - 50
+        assert service.stop() == OK
+    assert {path.stat().st_uid for path in lib.iterdir()} == {STRANGER}
+    assert (strange.folder / "seal.key").stat().st_uid == 0
+
+
+NO_PYTHON = "import sys; sys.executable = '/nowhere/python'"
+
+
+@as_root
+def test_where_no_new_program_can_be_it_goes_on(strange: Program) -> None:
+    """As where root started it in a place that its user may not enter. It says so, and so does the command."""
+    with Service(strange, bug=NO_PYTHON) as service:
+        assert deliver(strange.store.parent / "stream", OF_OLD, 50) == len(OF_OLD)
+        one_line(impatient(strange, "keys", "destroy", "1", "--yes"), TEMPFAIL, "the daemon has not", "restart it")
+        assert "restart it" in service.said.until("can't begin anew")
+        assert deliver(strange.store.parent / "stream", OF_NEW, 50) == len(OF_NEW)
+        assert service.stop() == OK
+
+
+# Makes a /dev of its own, in which the test listens at /dev/log.
+OWN_DEV = """\
+for name in null zero urandom random tty; do touch "$0/$name" && mount --bind "/dev/$name" "$0/$name" || exit 99; done
+mount --rbind "$0" /dev && exec "$@"
+"""
+
+
+@as_root
+def test_a_detached_daemon_speaks_to_syslog_on(two: Program) -> None:
+    ears = two.folder / "dev"
+    ears.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(ears / "log"))
+        log.settimeout(PATIENCE)
+        prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_DEV, str(ears)]
+        words = ["run", "--daemonize", "--pid-file", str(two.folder / "pid")]
+        done = subprocess.run([*prefix, *command(two), *words], env=environment(), check=False, timeout=PATIENCE)
+        if done.returncode:
+            pytest.skip("no mount namespace can be made here")
+        handle = os.pidfd_open(int((two.folder / "pid").read_text()))
+        try:
+            heard = [b""]
+            while b"ready" not in heard[-1]:
+                heard.append(log.recv(4096))
+            destroy(two)
+            while b"ready" not in heard[-1] or len([one for one in heard if b"ready" in one]) < 2:
+                heard.append(log.recv(4096))
+        finally:
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            assert select.select([handle], [], [], PATIENCE)[0], "the daemon does not end"
+            os.close(handle)
+    said = [one.partition(b": ")[2].decode() for one in heard[1:]]
+    assert [words for words in said if ANEW in words or words == "ready"] == [
+        "ready", "goes on as a new program, which knows nothing of what is destroyed", "ready",
+    ]  # fmt: skip
