@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from sink.core.messages import Message
 
 
+MOST_NAME = 255  # characters of a host's name; RFC 1035 2.3.4
+
+
+def _shown(name: bytes) -> str:
+    """Return a host's name as rows have it; a store, or a terminal, would take a control character for an order."""
+    text = name.decode("utf-8", "replace")[:MOST_NAME]
+    return text if text.isprintable() else "".join([char if char.isprintable() else "?" for char in text])
+
+
 class Host:
     """One host's log clock, and what waits for it."""
 
@@ -21,7 +30,7 @@ class Host:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.text = name.decode("utf-8", "replace")
+        self.text = _shown(name)
         self.clock = -1
         self.strays: list[int] = []  # seconds of the last lines that were off
         self.slots: dict[int, list[Message]] = {}  # messages with rows of a second that wait

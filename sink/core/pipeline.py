@@ -229,7 +229,7 @@ class Pipeline:
         if attempt is not None:
             halves, local, kind, next_id, said = attempt
             if not message.arrived and said[1] != "":
-                correlator.arrive(message, (second, ARRIVED, second - round(float(said[1])), b""))
+                correlator.arrive(message, (second, ARRIVED, max(second - round(float(said[1])), 0), b""))
             parser = self._parsers.at(second)
             if parser is None:
                 self.counts["epoch_destroyed"] += 1

@@ -52,7 +52,7 @@ def read_tag(tag: bytes) -> Named:
     pid = rest.partition(b"]")[0]
     if not pid.isdigit():
         pid = b""
-    if len(name) > MOST_NAME or not name.isascii():
+    if len(name) > MOST_NAME or not name.isascii() or not name.decode("ascii").isprintable():
         return OTHER, pid
     instance, slash, path = name.decode("ascii").partition("/")
     daemon = path.rpartition("/")[2]

@@ -15,6 +15,7 @@ from tests.integration.live.conftest import ends, import_of
 from tests.integration.live.service import listening
 from tests.integration.postgres.driving import written
 from tests.integration.postgres.server import Database, Server, made_folder, programs
+from tests.integration.postgres.stage import Stage
 from tests.judges.program import Program, Row
 
 USERS = {"drain": "postsink_writer", "analyst": "postsink_reader", "keeper": "postsink_admin"}  # own nothing
@@ -61,6 +62,13 @@ def filled(server: Server, template: Database, with_keys: Program, log: Path, tm
         assert ask(program, *words).status == OK
     assert made.count() > 1_000
     return made
+
+
+@pytest.fixture(scope="session")
+def stage(server: Server, template: Database) -> Iterator[Stage]:
+    made = Stage(server.make_database(template.name))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from sink.fault import OK
 from sink.stores import outbox
-from sink.stores.postgres import PostgresStore
 from sink.tools.story import render
 from tests import golden_runner as golden
 from tests.golden_runner import Player, Story
 from tests.integration.asking import ask
 from tests.integration.postgres.driving import mail, written
 from tests.integration.postgres.server import Database
-from tests.judges.program import LAB, Program, Row, unpacked
+from tests.integration.postgres.stage import VIEWS, Stage, embedded
+from tests.judges.program import LAB, Program, unpacked
 
-VIEWS = ("delivery_text", "delivery_final", "reject_text")
 SAMPLES = (
     "postfix-3.7-mixed.iso8601.log.gz", "postfix-3.10-sample.traditional.log.gz", "scenarios/mail-iso8601.log.gz",
 )  # fmt: skip
-
-
-class Stage:
-    """A database that stories are played into, one after another."""
-
-    def __init__(self, database: Database) -> None:
-        self._writer = PostgresStore(database.conninfo("drain"))
-        self._reader = psycopg.connect(database.conninfo("analyst"), autocommit=True, row_factory=dict_row)
-        self._broom = psycopg.connect(database.conninfo(), autocommit=True)
-
-    def close(self) -> None:
-        for one in (self._writer, self._reader, self._broom):
-            one.close()
-
-    def views(self, player: Player) -> dict[str, list[Row]]:
-        """What comes of a player's rows there."""
-        connection = player.store._connection
-        loads = {table: outbox.load(connection, table, 10_000) for table in outbox.TABLES}
-        new = self._writer.take({table: load.lines for table, load in loads.items()})
-        assert new == {table: len(load.keys) for table, load in loads.items()}
-        again = self._writer.take({table: load.lines for table, load in loads.items()})
-        assert set(again.values()) == {0}
-        found = {view: self._reader.execute(f"SELECT * FROM {view} ORDER BY id").fetchall() for view in VIEWS}
-        self._broom.execute("TRUNCATE delivery, reject")
-        return found
-
-
-@pytest.fixture(scope="module")
-def stage(server: Any, template: Database) -> Iterator[Stage]:
-    made = Stage(server.make_database(template.name))
-    yield made
-    made.close()
 
 
 def played(story: Story) -> Player:
@@ -72,21 +36,12 @@ def played(story: Story) -> Player:
     return player
 
 
-def embedded(player: Player) -> dict[str, list[Row]]:
-    found = {}
-    for view in VIEWS:
-        cursor = player.store._connection.execute(f"SELECT * FROM {view} ORDER BY id")
-        names = [column[0] for column in cursor.description]
-        found[view] = [dict(zip(names, row, strict=True)) for row in cursor]
-    return found
-
-
 @pytest.mark.parametrize("story", golden.stories(), ids=lambda story: story.name)
 def test_golden_stories(story: Story, stage: Stage) -> None:
     """Each story's rows, and with plain queue ids too: all views are equal, column by column, in their order."""
     for plain in (story.rules.plain_queue_id, not story.rules.plain_queue_id):
         player = played(replace(story, rules=replace(story.rules, plain_queue_id=plain)))
-        want, have = embedded(player), stage.views(player)
+        want, have = embedded(player.store), stage.views(player.store)
         assert have == want
         assert [list(map(list, have[view])) for view in VIEWS] == [list(map(list, want[view])) for view in VIEWS]
         player.store.close()
