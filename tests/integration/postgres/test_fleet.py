@@ -1,100 +1,82 @@
-"""Archives of a fleet go into the database, whoever reads them: processes of this machine, or workers of Dask."""
+"""Many hosts, one database: their keyrings are held against each other by the check values of the keys."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from sink.fault import CONFIG, OK, TEMPFAIL
-from tests.integration import fleet
+from sink.fault import CONFIG, OK
 from tests.integration.asking import ask, one_line, rows
-from tests.integration.cluster import Cluster
-from tests.integration.postgres.server import Database
-from tests.integration.test_dask import DYING, drive
-from tests.judges.program import Program
+from tests.integration.live.confirming import deliver
+from tests.integration.live.service import Service, eventually, listening
+from tests.integration.postgres.driving import RESTLESS
+from tests.integration.postgres.server import Database, made_folder
+from tests.judges.program import Program, Row
 
-Make = Callable[..., Cluster]
-
-
-@pytest.fixture(scope="module")
-def files(log: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four hosts, two files each."""
-    return fleet.rotated(tmp_path_factory.mktemp("fleet"), fleet.by_host(log.read_bytes(), 4), 2)
+ANOTHER = "the database has rows under another key for epoch 1; use the keyring of its fleet, or another database"
 
 
-@pytest.fixture(scope="module")
-def alone(with_keys: Program, files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """What one process makes of them, in SQLite."""
-    made = with_keys.sibling(tmp_path_factory.mktemp("alone") / "installed")
-    answer = ask(made, "import", "--json", *files)
-    assert answer.status == OK
-    (made.folder / "summary").write_text(answer.out)
-    return made
+def bound(database: Database) -> list[tuple[object, ...]]:
+    return database.ask("SELECT number, check_value, settings FROM epoch ORDER BY 1")
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[Cluster] = []
-
-    def one(workers: int, code: str = "") -> Cluster:
-        (tmp_path / "cluster").mkdir()
-        made.append(Cluster(tmp_path / "cluster", workers, code))
-        return made[-1]
-
-    yield one
-    for cluster in made:
-        cluster.stop()
+def stranger(database: Database, tmp_path: Path) -> Program:
+    """A host with a keyring of its own, that has a second epoch."""
+    made = Program(tmp_path / "stranger", timezone="UTC").make_keys()
+    made.run("keys", "rotate")
+    return database.serve(made)
 
 
-def arrived(database: Database, served: Program, alone: Program) -> None:
-    assert database.both() == rows(alone)
-    assert rows(served) == []
+def test_another_key_is_refused(stranger: Program, database: Database, some_log: Path) -> None:
+    """Nothing is written, not even the check value of an epoch that the database does not know; rows wait."""
+    before = bound(database)
+    one_line(ask(stranger, "import", some_log), CONFIG, ANOTHER)
+    one_line(ask(stranger, "db", "init"), CONFIG, ANOTHER)
+    assert (database.count(), bound(database)) == (0, before)
 
 
-def test_processes_of_this_machine(served: Program, database: Database, files: list[Path], alone: Program) -> None:
-    """Their rows go by way of the local store, as one process's do."""
-    answer = ask(served, "import", "--json", "--jobs", "2", *files)
-    assert (answer.status, answer.err) == (OK, "")
-    arrived(database, served, alone)
-    assert json.loads(answer.out) == json.loads((alone.folder / "summary").read_text())
+def test_the_daemon_goes_on_with_another_key(stranger: Program, database: Database, some_lines: list[bytes]) -> None:
+    """It says so in one line, and takes lines; under the right keyring the rows of the wrong one would be a mess."""
+    home = made_folder()
+    live = database.serve(listening(stranger.sibling(home / "live")))
+    before = bound(database)
+    with Service(live, bug=RESTLESS) as service:
+        assert service.said.until(f"{ANOTHER}; rows wait in the store")
+        assert deliver(service.stream, some_lines, 100) == len(some_lines)
+        status = service.status()
+        assert status["database"] == "refused" and status["outbox"]
+        assert service.stop() == OK
+        assert len([line for line in service.said.all if "another key" in line]) == 1
+    assert (database.count(), bound(database)) == (0, before)
+    assert len(rows(live)) == status["outbox"]
 
 
-def test_workers_of_dask(
-    make: Make, served: Program, database: Database, files: list[Path], alone: Program
-) -> None:
-    """Each writes there itself; the local store sees no row."""
-    place = make(2).place
-    answer = ask(served, "import", "--json", "--scheduler", place, *files)
-    assert (answer.status, answer.err) == (OK, "")
-    arrived(database, served, alone)
-    assert json.loads(answer.out) == json.loads((alone.folder / "summary").read_text())
-    again = json.loads(ask(served, "import", "--json", "--scheduler", place, *files).out)
-    assert (again["deliveries"], again["rejects"]) == (0, 0)
-
-
-def test_a_worker_is_killed(make: Make, served: Program, database: Database, files: list[Path], alone: Program) -> None:
-    cluster = make(3, DYING.format(number=1))
-    assert drive(served, "sharing.LARGE = 100", "import", "--scheduler", cluster.place, *files).status == OK
-    assert (cluster.folder / "killed").exists()
-    arrived(database, served, alone)
-
-
-def test_the_database_is_away(make: Make, served: Program, database: Database, files: list[Path]) -> None:
-    """A worker tries for a while, and says so then."""
-    cluster = make(1, "errands._TRIES = 1")
-    with database.away():
-        answer = ask(served, "import", "--scheduler", cluster.place, *files)
-    one_line(answer, TEMPFAIL, "a Dask worker says: the database does not take the rows", "later")
-
-
-def test_a_database_of_another_key(
-    make: Make, served: Program, database: Database, files: list[Path], tmp_path: Path
-) -> None:
-    cluster = make(1)
-    database.run("UPDATE epoch SET check_value = '0123456789abcdef'")
-    answer = ask(served, "import", "--scheduler", cluster.place, *files)
-    one_line(answer, CONFIG, "a Dask worker says: the database has rows under another key")
+def test_other_settings_are_refused(served: Program, database: Database, some_log: Path) -> None:
+    known = yaml.safe_load(served.config.read_text())
+    served.config.write_text(yaml.safe_dump({**known, "cut_detail": False}))
+    one_line(ask(served, "import", some_log), CONFIG, "made with other settings of addresses or queue ids")
     assert database.count() == 0
+
+
+def test_another_zone_is_not(served: Program, database: Database, some_log: Path) -> None:
+    """The hosts of a fleet may lie in several."""
+    known = yaml.safe_load(served.config.read_text())
+    served.config.write_text(yaml.safe_dump({**known, "timezone": "Asia/Tokyo"}))
+    assert ask(served, "import", some_log).status == OK
+    assert database.count()
+
+
+def test_a_new_epoch_is_made_known(
+    live: Program, database: Database, some_lines: list[bytes], wanted: list[Row]
+) -> None:
+    """By the daemon, when its keyring has one."""
+    with Service(live, bug=RESTLESS) as service:
+        assert ask(live, "keys", "rotate").status == OK
+        eventually(lambda: [row[0] for row in bound(database)] == [1, 2])
+        assert deliver(service.stream, some_lines, 100) == len(some_lines)
+        eventually(lambda: database.count() == len(wanted))
+        assert service.stop() == OK
+    assert database.both() == wanted
