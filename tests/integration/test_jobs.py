@@ -415,7 +415,8 @@ def test_a_pipe_can_not_be_read_twice(program: Program, files: list[Path]) -> No
         env=environment(), capture_output=True, text=True, pass_fds=(reader,), check=False, timeout=PATIENCE,
     )  # fmt: skip
     os.close(reader)
-    one_line(Answer(done.returncode, done.stdout, done.stderr), USAGE, "can be read twice", "leave out --jobs and --scheduler")
+    answer = Answer(done.returncode, done.stdout, done.stderr)
+    one_line(answer, USAGE, "can be read twice", "leave out --jobs and --scheduler")
 
 
 def test_one_file(program: Program, log: Path, undisturbed: Program) -> None:
