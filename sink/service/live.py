@@ -53,6 +53,7 @@ class Live:
         self._pending = Batch([], [], {}, [], [])
         self._config, self._opened = config, opened
         self._held = _numbers(opened)  # epochs whose keys ever were in this process
+        self.is_tainted = False  # one of them is destroyed: only an exec() takes its key away for sure
         self._refused: tuple[Stamp, float] | None = None  # a keyring that could not be loaded, and when
         self._store, self._rules = open_store(config, opened.keys)
         try:
@@ -136,11 +137,6 @@ class Live:
         rows, rejects, puts, drops, again = self._pending
         return bool(rows or rejects or drops or again) or any([not token.startswith(CLOCK) for token in puts])
 
-    @property
-    def is_tainted(self) -> bool:
-        """Whether a key that is destroyed was in this process: only an exec() takes it away for sure."""
-        return not self._held <= _numbers(self._opened)
-
     def heritage(self) -> Heritage:
         """Return what is for the program that goes on in this one's place: begin_anew() follows close()."""
         return Heritage(self._opened.secret, os.dup(self._lock))
@@ -158,7 +154,10 @@ class Live:
         rules = bind_store(self._store, config, opened.keys)
         outbox = self._made_outbox(config, opened.keys)
         self._opened, self._rules, self._config = opened, rules, config
-        self._pipeline.part(self._held - _numbers(opened))
+        gone = self._held - _numbers(opened)
+        if gone:
+            self.is_tainted = True
+            self._pipeline.part(gone)
         self._held |= _numbers(opened)
         self._renew(self._pipeline.state())
         self._keep_forgetting(self._listed(config))

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, Fault
@@ -17,9 +17,10 @@ from sink.tools import awaiting
 from sink.tools.question import confirm
 
 KEPT = """\
-Copies of the keyring that were made before still hold its key, and so may the disk: an SSD, a file system that
-copies on write and a snapshot keep what was overwritten. Destroy the backups; or, so that they are of no use, put
-another seal first in `seal`, run: postsink keys reseal, and destroy the old seal. See docs/privacy.md."""
+Copies of the keyring that were made before still hold its key, those of other hosts among them, and so may the disk:
+an SSD, a file system that copies on write and a snapshot keep what was overwritten. Destroy the backups; or, so that
+they are of no use, put another seal first in `seal`, run: postsink keys reseal, and destroy the old seal. On other
+hosts of a fleet type: postsink keys import. See docs/privacy.md."""
 
 
 
@@ -64,6 +65,7 @@ def destroy(config: Config, number: int, *, sure: bool) -> int:
     check_open(config, [number])
     confirm(f"destroy epoch {number}, so that nobody can ever tell whose its rows are", sure=sure, command="destroy")
     with keyring.changing(config.keyring), unused(config, [number]):
+        _write_out(config)
         ring, secret, _ = unlock_keyring(config, secret)
         keyring.save(ring.without(number), config.keyring, secret)
     print(f"epoch {number} is destroyed")
@@ -71,6 +73,13 @@ def destroy(config: Config, number: int, *, sure: bool) -> int:
         print("the daemon has forgotten it, too")
     print(KEPT)
     return OK
+
+
+def _write_out(config: Config) -> None:
+    """Have rows on the disk, where that can be, before the key goes under which they could be made again."""
+    if config.store.exists():
+        with suppress(Fault), SqliteStore.open(config.store) as store:
+            store.settle()
 
 
 def _finish(config: Config, ring: Keyring, number: int) -> None:

@@ -294,15 +294,19 @@ def signalled(program: Program, place: str, number: int) -> dict[str, Any]:
     return {"variables": {"PYTHONPATH": f"{environment()['PYTHONPATH']}:{folder}"}}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("place", PLACES)
-def test_told_to_end_in_the_middle_it_ends(place: str, two: Program, whole: list[Row]) -> None:
-    """As it does ever: all that it confirmed is there, and its sockets are taken away."""
-    with Service(two, **signalled(two, place, signal.SIGTERM)) as service:
+def test_ended_in_the_middle(place: str, number: signal.Signals, two: Program, whole: list[Row]) -> None:
+    """As ever: all that it confirmed is there; where it was told to end, its sockets are taken away."""
+    with Service(two, **signalled(two, place, number)) as service:
         assert deliver(service.stream, [*OF_OLD, *OF_NEW[:100]], 50) == len(OF_OLD) + 100
         assert ask(two, "keys", "destroy", "1", "--yes").status == OK
-        # Told twice, it ends at once.
-        assert service.ended() == (TEMPFAIL if place == "the end of the rounds" else OK)
-        assert not (place == "the exec" and service.datagram.exists())
+        if number == signal.SIGKILL:
+            assert service.ended() == -number
+        else:
+            # Told twice, it ends at once.
+            assert service.ended() == (TEMPFAIL if place == "the end of the rounds" else OK)
+            assert place == "the end of the rounds" or not service.datagram.exists()
     with Service(two) as service:
         assert deliver(service.stream, OF_NEW[100:], 50) == len(OF_NEW) - 100
         assert service.stop() == OK
@@ -562,6 +566,7 @@ def test_old_rows_leave_beside_the_mail_and_their_keys_with_them(live: Program) 
     lines = [*mails(NOW - 30 * DAY, 600), *later(NOW - 29 * DAY), *mails(NOW - 3 * DAY, 30, first=4_000), *kept]
     assert ask(live, "import", as_file(live.folder, lines)).status == OK
     assert by_epoch(rows(live)) == {1: 1_200, 2: 80}
+    gone = [row["id"] for row in rows(live) if (second(row["logged_at"]) or 0) < NOW - DAY]
     (live.folder / "mail.log").unlink()
     with Service(live) as service:
         with Child(live) as child:
@@ -575,6 +580,8 @@ def test_old_rows_leave_beside_the_mail_and_their_keys_with_them(live: Program) 
         assert in_memory(service.process.pid, old) == in_files(live.folder, old) == set()
         assert deliver(service.stream, later(NEW + 2_000), 1)
         eventually(lambda: len(rows(live)) > 20)
+        left = b"".join(path.read_bytes() for path in live.folder.glob("s.sqlite*") if path.is_file())
+        assert [one for one in gone if bytes.fromhex(one) in left] == []
         assert service.stop() == OK
     assert [epoch.state for epoch in ring_of(live).epochs] == ["destroyed", "active"]
     assert by_epoch(rows(live)).keys() == {2}
@@ -744,3 +751,55 @@ def test_a_detached_daemon_speaks_to_syslog_on(two: Program) -> None:
     assert [words for words in said if ANEW in words or words == "ready"] == [
         "ready", "goes on as a new program, which knows nothing of what is destroyed", "ready",
     ]  # fmt: skip
+
+
+def test_again_and_again(live: Program) -> None:
+    """What was handed down once is handed down again."""
+    with_bounds(live, OLD, BOUND)
+    with Service(live) as service:
+        number = service.process.pid
+        with Meanwhile(Datagrams(service.datagram)) as sent:
+            for epoch in ("1", "2"):
+                assert "the daemon has forgotten it, too" in ask(live, "keys", "destroy", epoch, "--yes").out
+        assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
+        assert service.process.pid == number and told(live) == [3]
+        descriptors = len(os.listdir(f"/proc/{number}/fd"))
+        assert descriptors < 20, "some were left open"
+        assert service.stop() == OK
+    assert not service.datagram.exists()
+    assert by_epoch(rows(live)) == {3: 2 * MAILS + len(sent.sent)}
+
+
+def test_nothing_is_loaded_from_the_current_folder(two: Program) -> None:
+    """Whoever can write there would be the daemon."""
+    with Service(two) as service:
+        for name in ("sink", "yaml", "cryptography"):
+            (two.folder / f"{name}.py").write_text(f"open('was-loaded-{name}', 'w')\n")
+        words = [*command(two), "keys", "destroy", "1", "--yes"]  # from elsewhere
+        subprocess.run(words, cwd="/", env=environment(), check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
+        service.said.until(ANEW)
+        assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
+        assert service.stop() == OK
+    assert list(two.folder.glob("was-loaded-*")) == []
+
+
+CLOCK = """
+import os, time
+clock = time.time
+time.time = lambda: clock() - 18_000 * os.path.exists(BACK)
+"""
+
+
+def test_a_clock_that_is_set_back_into_a_destroyed_epoch(two: Program) -> None:
+    """The daemon goes on, and answers; what it is asked to load, it says it can't."""
+    back = two.folder / "back"
+    assert ask(two, "keys", "destroy", "1", "--yes").status == OK
+    with Service(two, bug=f"BACK = {str(back)!r}\n{CLOCK}") as service:
+        back.touch()
+        assert service.status()["epoch"] == 1
+        assert deliver(service.stream, OF_NEW, 50) == len(OF_NEW)
+        service.send(signal.SIGHUP)
+        assert "set the clock" in service.said.until("not reloaded")
+        back.unlink()
+        assert service.stop() == OK
+    assert by_epoch(rows(two)) == {2: 2 * MAILS}
