@@ -39,6 +39,11 @@ def show(config: Config) -> int:
     if config.store.exists():
         with SqliteStore.open(config.store) as store:
             numbers = store.rows_by_epoch()
+    if config.database is not None:
+        from sink.tools import server
+
+        for number, rows_there in server.rows_by_epoch(config).items():
+            numbers = {**(numbers or {}), number: (numbers or {}).get(number, 0) + rows_there}
     rows: list[tuple[str, ...]] = [(*COLUMNS, ROWS)]
     for epoch, cells in zip(ring.epochs, describe(ring), strict=True):
         rows.append((*cells, "-" if numbers is None else str(numbers.get(epoch.number, 0))))
