@@ -54,7 +54,7 @@ def _account(user: int) -> pwd.struct_passwd | None:
 
 def _check_owner(config: Config, user: int, name: str) -> None:
     """Refuse what root itself left there: its owner-to-be could not use it."""
-    beside = [config.store.name + end for end in ("", "-wal", "-shm", ".forgotten")]
+    beside = [config.store.name + end for end in ("", "-wal", "-shm", ".forgotten", ".imports")]
     locks = sorted(config.store.parent.glob("*.lock"))
     for path in (config.keyring, *map(config.store.with_name, beside), *locks):
         with suppress(OSError):

@@ -159,7 +159,7 @@ def test_root_stays_root_where_root_owns_the_folder(folder: Path) -> None:
 # -- what stands in the way
 
 
-@pytest.mark.parametrize("name", ["s.sqlite", "s.sqlite-wal", "s.sqlite.live.lock", "keyring"])
+@pytest.mark.parametrize("name", ["s.sqlite", "s.sqlite-wal", "s.sqlite.imports", "s.sqlite.live.lock", "keyring"])
 def test_what_root_left_there_before_is_told_with_the_remedy(name: str, program: Program, user: int) -> None:
     ask(program, "keys", "init")
     ask(program, "db", "init")

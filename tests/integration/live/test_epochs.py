@@ -803,3 +803,20 @@ def test_a_clock_that_is_set_back_into_a_destroyed_epoch(two: Program) -> None:
         back.unlink()
         assert service.stop() == OK
     assert by_epoch(rows(two)) == {2: 2 * MAILS}
+
+
+def test_a_keyring_that_is_sealed_anew(two: Program, whole: list[Row]) -> None:
+    """The daemon goes on under the old seal's keys, and says so; told to, it takes up the new seal."""
+    with Service(two) as service:
+        assert deliver(service.stream, OF_OLD, 50) == len(OF_OLD)
+        configured(two, seal=[{"file": "new.key"}, {"file": "seal.key"}])
+        assert "restart the daemon" in ask(two, "keys", "reseal").out
+        assert "correct `seal`" in service.said.until("is not loaded")
+        assert deliver(service.stream, OF_NEW[:50], 50) == 50
+        service.send(signal.SIGHUP)
+        service.said.until("reloaded")
+        (two.folder / "seal.key").unlink()
+        destroy(two)
+        assert deliver(service.stream, OF_NEW[50:], 50) == len(OF_NEW) - 50
+        assert service.stop() == OK
+    all_there(two, whole)
