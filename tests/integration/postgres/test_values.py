@@ -125,7 +125,7 @@ def value(name: str, dice: random.Random, text: str, number: float) -> object:
         return dice.choice(["", 0.1, 1 / 8, float(f"{number:.15g}"), math.floor(number) + 0.5])
     if name in LISTS:
         return dice.choice(["", " ".join(dice.randbytes(16).hex() for _ in range(dice.choice((1, 3, 200))))])
-    words = {"delays": ["", "0/0/0/0", "0.01/12/999999999.999999/1"], "agent": ["", "smtp", "x\\N", "\\"]}
+    words = {"delays": ["", "0/0/0/0", "0.01/12/999999999.999999/1"], "agent": ["", "smtp"]}
     return text if name in ("host", "instance") else dice.choice(words.get(name, ["sent"]))
 
 
