@@ -35,7 +35,7 @@ _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s a
 _MOST_PATIENCE: Final = 366 * _DAY
 MOST_KEEP: Final = 36_500 * _DAY
 # RFC 1035 lengths; with the underscore, which DNS has and host names have not.
-_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*+")
+_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?>(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*)")
 _DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
 _MODE: Final = re.compile(r"0?[0-7]{3}")
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")  # useradd(8)

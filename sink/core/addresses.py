@@ -29,21 +29,21 @@ class NormalForm:
 
 # An address with nothing to undo, as nearly all are; everything else takes _slow().
 _SIMPLE = re.compile(
-    rb"([!#$%&'*/=?^_`{|}~0-9A-Za-z.-]++)(\+[!#$%&'*+/=?^_`{|}~0-9A-Za-z.-]*+)?+"
-    rb"@([0-9A-Za-z_-]++(?:\.[0-9A-Za-z_-]++)*+)\.?"
+    rb"([!#$%&'*/=?^_`{|}~0-9A-Za-z.-]++)(?>(\+[!#$%&'*+/=?^_`{|}~0-9A-Za-z.-]*+)?)"
+    rb"@([0-9A-Za-z_-]++(?>(?:\.[0-9A-Za-z_-]++)*))\.?"
 ).fullmatch
 
 _BRACKETS = b" \t\r\n<>"
 
-_QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
+_QUOTED = rb'"(?>(?:[^"\\]++|\\.)*)"'
 _LEXEME = re.compile(_QUOTED + rb'|\\.|[^"\\()@]++|.', re.DOTALL)
 _ESCAPED = re.compile(rb'\\(.)|"', re.DOTALL)
 _COMMENT_PART = re.compile(rb"[^()\\]++|\\.|.", re.DOTALL)
-_ROUTE = re.compile(rb'(?:@(?:\[[^]]*+\]|[^,:@"\[]*+),?+[ \t]*+)++:')
+_ROUTE = re.compile(rb'(?>(?:@(?:\[[^]]*+\]|[^,:@"\[]*+),?+[ \t]*+)+):')
 
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 3.1: all of these part labels
 _DEVIATIONS = re.compile("[\u00df\u03c2]")  # valid in IDNA 2008, mapped away by IDNA 2003
-_A_LABELS = re.compile(rb"[0-9a-z_-]++(?:\.[0-9a-z_-]++)*+").fullmatch
+_A_LABELS = re.compile(rb"[0-9a-z_-]++(?>(?:\.[0-9a-z_-]++)*)").fullmatch
 
 
 def normal(address: bytes, form: NormalForm) -> tuple[bytes, bytes | None]:

@@ -39,14 +39,14 @@ LONGEST_LINK = 27  # bytes from the "ed as " before a queue id to the line's end
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
 _TO = re.compile(rb"to=" + ADDRESS, re.DOTALL).fullmatch
-_TIME = rb"\d{1,9}(?:\.\d{1,6})?+"
-_NUMBER = rb"(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?+"
+_TIME = rb"\d{1,9}(?>(?:\.\d{1,6})?)"
+_NUMBER = rb"(?:0|[1-9]\d{0,8})(?>(?:\.\d{1,6})?)"
 _FOUR = _NUMBER + rb"(?:/" + _NUMBER + rb"){3}"
 _ENHANCED = rb"[245]\.\d{1,3}\.\d{1,3}"
-_REPLY = rb"\((?:host [^ ]*+ (?:said|refused to talk to me): )?+([245]\d\d)[ -]"
+_REPLY = rb"\((?>(?:host [^ ]*+ (?:said|refused to talk to me): )?)([245]\d\d)[ -]"
 _PLAIN = re.compile(
     rb"delay=(" + _TIME + rb"), delays=(" + _FOUR + rb"), dsn=(" + _ENHANCED + rb"), status=([A-Za-z-]++)"
-    rb"(?= (?:" + _REPLY + rb")?+) (.*+)",
+    rb"(?= (?>(?:" + _REPLY + rb")?)) (.*+)",
     re.DOTALL,
 ).fullmatch
 _DELIVERY = re.compile(

@@ -28,7 +28,7 @@ from sink.core.facts import (
 )
 from sink.core.pseudonym import Digest
 
-ADDRESS = rb'<((?:"(?:[^"\\]++|\\.)*+"|[^">])*+)>'  # quote-aware, linear
+ADDRESS = rb'<((?>(?:"(?>(?:[^"\\]++|\\.)*)"|[^">]++)*))>'  # quote-aware, linear
 SHOWN = 200  # bytes of "Name: value" that cleanup_act_log() shows
 MOST_TRIES = 16  # places tried as the value's end; more of them is no header a person wrote
 

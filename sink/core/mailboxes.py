@@ -26,9 +26,9 @@ _ADDRESS = rb"[0-9A-Za-z_.+&'/=~%!#$*^`{|}-]++@[0-9A-Za-z_.-]++"
 _SINGLE = re.compile(
     rb"(?:(?:\"[^\"\\]*+\"|[0-9A-Za-z_.'=?\x80-\xff -]*+) ?<(" + _ADDRESS + rb")>|(" + _ADDRESS + rb"))"
 ).fullmatch
-_PLAIN_LIST = re.compile(_ADDRESS + rb"(?:,[? ]*+" + _ADDRESS + rb")++").fullmatch
+_PLAIN_LIST = re.compile(_ADDRESS + rb"(?>(?:,[? ]*+" + _ADDRESS + rb")+)").fullmatch
 
-_QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
+_QUOTED = rb'"(?>(?:[^"\\]++|\\.)*)"'
 _TEXT = (
     # RFC 2047: an encoded-word is part of a name, also when "@" or "," stands in it.
     rb"(?P<name>=\?[^?@<>, ]++\?[BbQq]\?[^?<> ]*+\?=)"
@@ -36,7 +36,7 @@ _TEXT = (
     rb"|(?P<blank>[ \t]++)"
 )
 _STRICT = re.compile(
-    _TEXT + rb"|(?P<quoted>" + _QUOTED + rb")|<(?P<angle>(?:" + _QUOTED + rb'|[^"<>]++)*+)>|(?P<special>.)',
+    _TEXT + rb"|(?P<quoted>" + _QUOTED + rb")|<(?P<angle>(?>(?:" + _QUOTED + rb'|[^"<>]++)*))>|(?P<special>.)',
     re.DOTALL,
 ).match
 # The same behind a quote that does not close: quotes are text from there on.

@@ -34,7 +34,7 @@ WRAPPINGS = frozenset({"srs", "batv"})  # these can stand around any other schem
 
 # Any scheme shows one of these in the local part; what has none is plain.
 _MARKS = re.compile(rb"[=+]|-owner-\Z|-return-|-[0-9]{6}\Z|\Abounce-", re.IGNORECASE).search
-_IS_HOST = re.compile(rb"[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)++\.?").fullmatch
+_IS_HOST = re.compile(rb"[0-9A-Za-z_\x80-\xff-]++(?>(?:\.[0-9A-Za-z_\x80-\xff-]++)+)\.?").fullmatch
 
 
 def decode(address: bytes, form: NormalForm) -> Sender:
@@ -154,7 +154,7 @@ _MAILERS = (
     (re.compile(rb"bounce\+()[0-9a-f]{6}\.[0-9a-f]++-(.*+)", _ANY).fullmatch, b"bounce", False),
     # Mailchimp: bounce-mc.usN_CUSTOMER.CAMPAIGN-user=host (or a number)
     (
-        re.compile(rb"bounce-mc\.(us[0-9]++_[0-9]++)(?:\.[0-9]++)?+(?:-(.*+))?+", _ANY).fullmatch,
+        re.compile(rb"bounce-mc\.(us[0-9]++_[0-9]++)(?>(?:\.[0-9]++)?)(?>(?:-(.*+))?)", _ANY).fullmatch,
         b"bounce-mc.",
         False,
     ),
@@ -265,7 +265,7 @@ def _list_name(local: bytes, lower: bytes) -> bytes:
 _OWN_WORDS = frozenset({b"bounce", b"bounces", b"return", b"returns"})
 
 # mlmmj: list+bounces-NUMBER-user=host (mlmmj-send.c), list+bounces-probe-user=host, list+bounces-help.
-_MLMMJ = re.compile(rb"([^+]++)\+bounces-(?:(?:probe|[0-9]++)-)?+(.*+)", _ANY).fullmatch
+_MLMMJ = re.compile(rb"([^+]++)\+bounces-(?>(?:(?:probe|[0-9]++)-)?)(.*+)", _ANY).fullmatch
 
 
 def _mlmmj(local: bytes, _lower: bytes, domain: bytes) -> Sender | None:
@@ -293,7 +293,7 @@ def _plus(local: bytes, lower: bytes, domain: bytes) -> Sender | None:
 
 
 # Own software of many senders, after draft-varshavchik-verp-smtpext: bounce-user=host, with numbers between.
-_BOUNCE = re.compile(rb"(bounces?|returns?)-(?:[0-9]++-)*+(.++)", _ANY).fullmatch
+_BOUNCE = re.compile(rb"(bounces?|returns?)-(?>(?:[0-9]++-)*)(.++)", _ANY).fullmatch
 
 
 def _bounce(local: bytes, _lower: bytes, domain: bytes) -> Sender | None:

@@ -37,11 +37,11 @@ SECONDS = {b"%02d" % second: second for second in range(60)}  # a leap second is
 
 # Behind the time, a line that nothing wraps: host, tag, and a text that may begin with a queue id.
 _SHOWN = rb"[!-\xff]"  # no blank, no control byte; the engine reads a range fastest
-_TEXT = rb"(?:([0-9A-Za-z]{5,20}+): )?+(?=([!-<>-\xff]*+))"
+_TEXT = rb"(?>(?:([0-9A-Za-z]{5,20}+): )?)(?=([!-<>-\xff]*+))"
 _USUAL = rb" (%b++) (?!message repeated |\[ID |[ \n])%b(.{0,%d}+)(?!.)" % (_SHOWN, _TEXT, MOST_TEXT)
 # One findall() over a chunk is quick because each begins with "\n" and none goes back (possessive).
 _FORMS = (
-    re.compile(rb"\n(\d{4}-\d\d-\d\dT.{8})(?:\.(\d{6}))?+([Z+-][\d:]*+ " + _SHOWN + rb"++)" + _USUAL),
+    re.compile(rb"\n(\d{4}-\d\d-\d\dT.{8})(?>(?:\.(\d{6}))?)([Z+-][\d:]*+ " + _SHOWN + rb"++)" + _USUAL),
     re.compile(rb"\n([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d)() (" + _SHOWN + rb"++)" + _USUAL),
 )
 _SPLIT = re.compile(_TEXT + rb"(.*+)", re.DOTALL)
@@ -54,7 +54,7 @@ _PLAIN = re.compile(rb"([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1
 _PRI = re.compile(rb"<\d{1,3}>(1 )?", re.ASCII)
 _REPEATED = re.compile(rb"message repeated (\d{1,9}) times: \[ (.*)\]\Z", re.DOTALL)
 _SOLARIS = re.compile(rb"\[ID \d{1,10} [a-z0-9]+\.[a-z]+\] ")  # syslogd of Solaris
-_DATA = re.compile(rb'(?:-|(?:\[(?:[^\]"]++|"(?:[^"\\]++|\\.)*+")*+\])++) ?', re.DOTALL)  # RFC 5424 6.3
+_DATA = re.compile(rb'(?:-|(?>(?:\[(?>(?:[^\]"]++|"(?>(?:[^"\\]++|\\.)*)")*)\])+)) ?', re.DOTALL)  # RFC 5424 6.3
 
 
 class Tags(dict[bytes, Named]):

@@ -61,7 +61,7 @@ def last_reference(value: bytes, cut: bool) -> bytes | None:
 _LONGEST_LINE = 76  # where programs fold: RFC 2047 2 and RFC 5322 2.1.1 (78, less the break) agree on it
 _FIELD_NAME = len("Subject: ")
 
-_WORD = rb"=\?([0-9A-Za-z_.:+-]++)(?:\*[0-9A-Za-z-]*+)?+\?([BbQq])\?([^?]*+)\?="  # RFC 2047, RFC 2231 5
+_WORD = rb"=\?([0-9A-Za-z_.:+-]++)(?>(?:\*[0-9A-Za-z-]*+)?)\?([BbQq])\?([^?]*+)\?="  # RFC 2047, RFC 2231 5
 _ENCODED = re.compile(_WORD)
 _FOLD = re.compile(_WORD + rb"|(?P<fold>\?(?=[ \t])|\?\?(?=[^? \t]))")
 

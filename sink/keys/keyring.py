@@ -338,7 +338,7 @@ def _number(value: object) -> int:
 
 
 def _hex(value: object, length: int | None = None) -> bytes:
-    if not isinstance(value, str) or not re.fullmatch("(?:[0-9a-f]{2})*+", value):
+    if not isinstance(value, str) or not re.fullmatch("(?>(?:[0-9a-f]{2})*)", value):
         raise ValueError
     if length is not None and len(value) != 2 * length:
         raise ValueError

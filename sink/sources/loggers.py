@@ -15,13 +15,14 @@ from sink.sources.archive import Archive
 
 # A time that ends where the Reader ends it, so that the next word is the host for it, too; RFC 5424 has the same order.
 _STAMP: Final = (
-    rb"(?:<\d{1,3}>(?:1 )?)?+"
-    rb"(?:\d{4}-\d\d-\d\dT[\d:]{8}(?:[.,]\d{1,9}+)?+(?:Z|[+-]\d\d:?\d\d)?+|[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d) "
+    rb"(?>(?:<\d{1,3}>(?:1 )?)?)"
+    rb"(?:\d{4}-\d\d-\d\dT[\d:]{8}(?>(?:[.,]\d{1,9}+)?)(?>(?:Z|[+-]\d\d:?\d\d)?)"
+    rb"|[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d) "
 )
 # What read_tag() takes for Postfix's: a tag that begins with its name, or one that ends in a daemon's.
 _TAG: Final = rb"(?:postfix|[^ \[\n]*/(?:%b)[:\[ ])" % b"|".join(sorted(name.encode() for name in DAEMONS))
 # The host of each line of such a form; empty where another program logged. A line of another form is not found.
-_HOSTS: Final = re.compile(rb"\n" + _STAMP + rb"(?=[^ \n])((?:[^ \n]++(?= " + _TAG + rb"))?+)")
+_HOSTS: Final = re.compile(rb"\n" + _STAMP + rb"(?=[^ \n])((?>(?:[^ \n]++(?= " + _TAG + rb"))?))")
 _OTHERS: Final = re.compile(rb"\n(?!" + _STAMP + rb"[^ \n])([^\n]*+)")
 
 

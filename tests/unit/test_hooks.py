@@ -118,5 +118,5 @@ def test_what_goes_on_says_one_line_at_most(code: str, words: str) -> None:
 
 def test_a_voice_of_another() -> None:
     """As a detached daemon has one."""
-    done = provoked("hooks.speak_by(lambda words: print('said', words.partition(' at ')[0]))\nint(text)")
+    done = provoked("hooks.speak_by(lambda words: print('said', words.partition(' at ')[0], flush=True))\nint(text)")
     assert (done.returncode, done.stderr, done.stdout) == (SOFTWARE, "", "said a bug: ValueError\n")

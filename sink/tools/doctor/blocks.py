@@ -21,7 +21,7 @@ _CLOSES: Final = {"{": "}", "(": ")"}
 
 _BLANKS: Final = re.compile(r"(?:\s++|#[^\n]*+)+")
 _PRAGMA: Final = re.compile(r"@(\w[\w-]*)[ \t]*:?[ \t]*([^\n]*)")
-_QUOTED: Final = re.compile(r""""((?:[^"\\]|\\.){0,65536}+)"|'([^']{0,65536}+)'""", re.DOTALL)
+_QUOTED: Final = re.compile(r""""((?>(?:[^"\\]|\\.){0,65536}))"|'([^']{0,65536}+)'""", re.DOTALL)
 _WORD: Final = re.compile(r"""[^\s#'"(){}\\;,|@]++""")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _DEFINED: Final = re.compile(r"""([\w.-]+)\s+(?:"([^"]*)"|'([^']*)'|(\S+))""")

@@ -33,14 +33,14 @@ _MOST_DEPTH: Final = 100  # ours, of blocks in blocks
 _MOST_ABOVE: Final = 16  # ours, of files in files
 
 # Repeats that may run over lines are bounded, so that no file takes time that grows with its square.
-_BLANKS: Final = re.compile(r"(?:[ \t\r\n\f\v]++|#[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/)+")
+_BLANKS: Final = re.compile(r"(?:[ \t\r\n\f\v]++|#[^\n]*+|/\*(?>(?:[^*]|\*(?!/))*)\*/)+")
 _OBJECT: Final = re.compile(
     r"(main_queue|timezone|parser|global|template|ruleset|property|constant|input|module|lookup_table|dyn_stats"
     r"|percentile_stats|ratelimit|include|action)[ \n\t]*\(", re.IGNORECASE,
 )  # fmt: skip
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.]*", re.IGNORECASE)
-_STRING: Final = re.compile(r'"((?:[^"\\]|\\.){0,65536}+)"', re.DOTALL)
-_TICKS: Final = re.compile(r"`(?:[^`\\]|\\.){0,65536}+`", re.DOTALL)
+_STRING: Final = re.compile(r'"((?>(?:[^"\\]|\\.){0,65536}))"', re.DOTALL)
+_TICKS: Final = re.compile(r"`(?>(?:[^`\\]|\\.){0,65536})`", re.DOTALL)
 _DIRECTIVE: Final = re.compile(r"\$([a-z]+)([^\n]*)", re.IGNORECASE)
 _SELECTOR: Final = re.compile(r"[*a-z][*a-z]*[0-7]*[.,][,!=;.*a-z0-7]+", re.IGNORECASE)
 _PROPERTY: Final = re.compile(r':(\$?[a-z-]+) *, *(!?)([a-z]+) *, *"((?:\\"|[^"]){0,4096})"', re.IGNORECASE)
@@ -49,7 +49,7 @@ _WORD: Final = re.compile(r"[a-z0-9_][a-z0-9_\-+,;]*", re.IGNORECASE)
 _TO_DO: Final = re.compile(r"[^\n]*?\bdo\b", re.IGNORECASE)
 _CALLED: Final = re.compile(r"[ \t\n]*([a-z][a-z0-9_.-]*)", re.IGNORECASE)
 _UNTIL: Final = re.compile(
-    r"""(?:[^;"'`]|"(?:[^"\\]|\\.){0,4096}+"|'(?:[^'\\]|\\.){0,4096}+'|`[^`]{0,4096}+`){0,4096}+;""", re.DOTALL
+    r"""(?>(?:[^;"'`]|"(?>(?:[^"\\]|\\.){0,4096})"|'(?>(?:[^'\\]|\\.){0,4096})'|`[^`]{0,4096}+`){0,4096});""", re.DOTALL
 )
 _PARAMETERS: Final = re.compile(r"[^)]{0,4096}+\)")
 _TO_MODULE: Final = re.compile(r":[a-z0-9]+:", re.IGNORECASE)
