@@ -28,7 +28,7 @@ def say(words: str) -> None:
         syslog.syslog(syslog.LOG_NOTICE, words)
         return
     with suppress(OSError, ValueError):
-        print(f"postsink: {words}", file=sys.stderr, flush=True)
+        print(f"postsink: {words}\n", end="", file=sys.stderr, flush=True)  # in one write: the drain speaks, too
 
 
 class Seldom:
