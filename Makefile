@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test leak check golden bench bench-live bench-jobs clean
+.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
-		printf 'make %-10s %s\n' "$$name" "$$what"; done
+		printf 'make %-14s %s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/ready  ## import a small shipped log and show the rows
 	@$(BIN)/python demo/demo.py
@@ -41,6 +41,9 @@ bench-live: $(VENV)/ready-test  ## the daemon and rsyslog's child on one core
 
 bench-jobs: $(VENV)/ready-test  ## wall time of an import by two processes against one
 	$(BIN)/python -m bench.jobs $(ARGS)
+
+bench-postgres: $(VENV)/ready-test  ## rows on their way to PostgreSQL, beside a bare COPY
+	$(BIN)/python -m bench.postgres $(ARGS)
 
 clean:  ## remove what make made: the environment, the demo's output, caches
 	rm -rf $(VENV) demo/out build .hypothesis .mypy_cache .pytest_cache .ruff_cache

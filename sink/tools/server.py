@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from sink.config import Config
 from sink.installation import route
 from sink.keys.epochs import Keyring
+from sink.stores import postgres
 from sink.stores import postgres_admin as admin
-from sink.stores.postgres import bind as bind_in
 
 
 def conninfo(config: Config) -> str:
@@ -30,7 +30,7 @@ def bind(config: Config, keys: Keyring) -> None:
     """Hold the keys against those of the database."""
     way = route(config, keys)
     with admin.opened(conninfo(config)) as connection, connection.transaction():
-        bind_in(connection, way.settings, way.checks)
+        postgres.bind(connection, way.settings, way.checks)
 
 
 def status(config: Config) -> list[tuple[str, str]]:

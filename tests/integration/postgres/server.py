@@ -15,10 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import yaml
-from psycopg import sql
-from psycopg.rows import dict_row
+
+try:
+    import psycopg
+    from psycopg import sql
+    from psycopg.rows import dict_row
+except ImportError:  # there is no libpq
+    HAS_LIBPQ = False
+else:
+    HAS_LIBPQ = True
 
 from tests.integration.live.service import eventually
 from tests.judges.program import Program, Row
@@ -35,7 +41,9 @@ SETTINGS = {
 
 
 def programs() -> Path | None:
-    """Where initdb is: Debian keeps it out of PATH."""
+    """Where initdb is: Debian keeps it out of PATH. None where PostgreSQL, or its client library, is not installed."""
+    if not HAS_LIBPQ:
+        return None
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     one = str(found[-1]) if found else shutil.which("initdb")
     return Path(one).parent if one else None

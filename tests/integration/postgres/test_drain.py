@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sink.fault import CONFIG, OK, TEMPFAIL
+from sink.fault import CONFIG, OK, TEMPFAIL, UNAVAILABLE
 from tests.integration.asking import PATIENCE, ask, one_line, rows, said
 from tests.integration.live.confirming import deliver
 from tests.integration.live.omprog import Child
@@ -217,6 +217,13 @@ def test_a_full_outbox_stops_the_reading(
 
 
 # -- the drain itself
+
+
+def test_without_libpq(served: Program, some_log: Path) -> None:
+    """psycopg is installed by itself, its library is not: what to type is said, not a page of psycopg's."""
+    hidden = "import ctypes.util; ctypes.util.find_library = lambda name: None"
+    for words in (["import", str(some_log)], ["run"], ["db", "status"]):
+        one_line(told(served, hidden, *words), UNAVAILABLE, "client library is missing; type: apt-get install libpq5")
 
 
 def test_a_conninfo_that_is_none(live: Program, some_log: Path, database: Database) -> None:
