@@ -56,7 +56,9 @@ def played(story: Story) -> dict[str, dict[str, Any]]:
     for kind, text in story.steps:
         step(player, kind, text)
     player.take(player.pipe.flush())
-    return row_sets(player)
+    found = row_sets(player)
+    player.store.close()
+    return found
 
 
 def listed(row: dict[str, Any]) -> set[str]:
@@ -100,6 +102,7 @@ def test_forgotten_after_any_line_a_story_tells_the_same_of_all_others(story: St
             step(player, kind, text)
         player.take(player.pipe.flush())
         left = row_sets(player)
+        player.store.close()
         assert gone.keys() | left.keys() == whole.keys() and not gone.keys() & left.keys()
         for key, row in left.items():
             assert {name for name in row if row[name] != whole[key][name]} <= set(COLUMNS), (cut, key)
