@@ -2,8 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from sink import hardening, privileges, rootonly
 from sink.config import Config
 from sink.fault import OK, TEMPFAIL, USAGE, Fault
 from sink.installation import Opened, unlock_keyring
-from sink.service.anew import NOTHING, begin_anew, taken_over
+from sink.service.anew import NOTHING, Heritage, begin_anew, taken_over
 from sink.service.daemon import Daemon
 from sink.service.live import Live
 from sink.service.words import say, to_syslog
@@ -46,18 +46,14 @@ def run(load: Callable[[], Config], way: Way) -> int:
         raise Fault(USAGE, "a detached daemon has no standard input; leave --stdin or --daemonize out")
     if pid_file is not None and not daemonize:
         raise Fault(USAGE, "--pid-file is for --daemonize; leave it out")
-    if again is None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
-    secret, lock = NOTHING if again is None else taken_over(again)
-    config = load()
-    privileges.become_owner(config)
-    hardening.lock()
+    if again is not None:
+        with _unattended(way) if daemonize else nullcontext():
+            return _serve(load, way, lambda: None, *_opened(load, taken_over(again)))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon is there to read the config anew
     # A passphrase is asked for while there is a terminal.
-    opened = unlock_keyring(config, secret)
-    if again is not None and daemonize:
-        return _detached(config, opened, load, way, lock)
+    config, opened, _ = _opened(load, NOTHING)
     if not daemonize:
-        return _serve(config, opened, load, lambda: None, way, lock)
+        return _serve(load, way, lambda: None, config, opened)
     Live(config, opened).close()  # what is wrong is said while there is somebody to read it
     waiting, ready = os.pipe()
     if os.fork():
@@ -65,17 +61,23 @@ def run(load: Callable[[], Config], way: Way) -> int:
     os.close(waiting)
     with ExitStack() as detached:
         _detach(detached, pid_file, ready)
-        return _detached(config, opened, load, way, None, lambda: os.write(ready, READY))
+        detached.enter_context(_unattended(way))
+        return _serve(load, way, lambda: os.write(ready, READY), config, opened)
 
 
-def _detached(
-    config: Config, opened: Opened, load: Callable[[], Config], way: Way, lock: int | None,
-    tell: Callable[[], object] = lambda: None,
-) -> int:  # fmt: skip
-    """Serve without a terminal."""
+def _opened(load: Callable[[], Config], heritage: Heritage) -> tuple[Config, Opened, int | None]:
+    config = load()
+    privileges.become_owner(config)
+    hardening.lock()
+    return config, unlock_keyring(config, heritage.secret), heritage.lock
+
+
+@contextmanager
+def _unattended(way: Way) -> Iterator[None]:
+    """Speak to syslog."""
     to_syslog()
     try:
-        return _serve(config, opened, load, tell, way, lock)
+        yield
     except Fault as fault:
         say(str(fault))  # stderr is gone
         raise
@@ -94,8 +96,9 @@ def _started(waiting: int, ready: int) -> int:
 
 
 def _serve(
-    config: Config, opened: Opened, load: Callable[[], Config], tell: Callable[[], object], way: Way, lock: int | None
-) -> int:
+    load: Callable[[], Config], way: Way, tell: Callable[[], object], config: Config, opened: Opened,
+    lock: int | None = None,
+) -> int:  # fmt: skip
     missing = hardening.lock()  # again: a fork has undone it
     if missing:
         say(missing)

@@ -73,12 +73,16 @@ def owned(folder: Path, user: int, **config: object) -> Program:
 
 
 def ask_who(
-    program: Program, *arguments: str | Path, stdin: bytes = b"", typed: tuple[str, ...] = (), **more: str
-) -> tuple[Answer, Who]:
-    """Run a command, at a terminal where something is typed; tell what it said, and whom it was at its end."""
+    program: Program, *arguments: str | Path, stdin: bytes = b"", typed: tuple[str, ...] = (), bug: str = "",
+    **more: str,
+) -> tuple[Answer, Who]:  # fmt: skip
+    """Run a command, at a terminal where something is typed; tell what it said, and whom it was at its end.
+
+    bug: lines of Python that its process runs first.
+    """
     ours, theirs = pty.openpty()
     # A session's first open of a terminal makes it the controlling one, see credentials(7).
-    code = f"import os; os.close(os.open({os.ttyname(theirs)!r}, os.O_RDWR))\n{TELLING}"
+    code = f"import os; os.close(os.open({os.ttyname(theirs)!r}, os.O_RDWR))\n{bug}\n{TELLING}"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--config", str(program.config), *map(str, arguments)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=program.folder,

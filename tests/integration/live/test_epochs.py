@@ -294,8 +294,10 @@ def signalled(program: Program, place: str, number: int) -> dict[str, Any]:
     return {"variables": {"PYTHONPATH": f"{environment()['PYTHONPATH']}:{folder}"}}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [*((place, signal.SIGTERM) for place in PLACES), ("the exec", signal.SIGKILL), (PLACES[-1], signal.SIGKILL)],
+)
 def test_ended_in_the_middle(place: str, number: signal.Signals, two: Program, whole: list[Row]) -> None:
     """As ever: all that it confirmed is there; where it was told to end, its sockets are taken away."""
     with Service(two, **signalled(two, place, number)) as service:
@@ -372,7 +374,7 @@ def test_a_store_that_is_full_meanwhile(two: Program, small_disk: Path, whole: l
     all_there(two, whole)
 
 
-IMPATIENT = "from sink import control; from sink.tools import awaiting; control.PATIENCE, awaiting.PATIENCE = 0.5, 2.0"
+IMPATIENT = "from sink import control; from sink.tools import awaiting; control.PATIENCE, awaiting.PATIENCE = 0.5, 1.0"
 
 
 def impatient(program: Program, *words: str) -> Answer:
