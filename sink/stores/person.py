@@ -124,11 +124,18 @@ def places(table: str, row: dict[str, object], whom: Sequence[Whom]) -> list[str
 # -- forgetting
 
 
-def forget(connection: sqlite3.Connection, whom: Whom) -> dict[str, int]:
-    """Put others in the place of addresses; return the number of rows of each table, and of open messages."""
+def chance() -> bytes:
+    """Return what makes the others that come in the place of addresses; nobody must have it afterwards."""
+    return os.urandom(2 * WIDTH)
+
+
+def forget(connection: sqlite3.Connection, whom: Whom, key: bytes = b"") -> dict[str, int]:
+    """Put others in the place of addresses, as key makes them; return the number of rows of each table, and of open
+    messages.
+    """
     whom.name(connection, "whom0")
     found = {}
-    key = os.urandom(2 * WIDTH)  # what makes the others; nobody has it afterwards
+    key = key or chance()
     for table in PAIRS:
         condition, found[table] = whom.condition(table, "whom0"), 0
         place: tuple[int, bytes] = (FIRST, b"")
@@ -164,8 +171,8 @@ def _forget_in(
             row = connection.execute(f"SELECT {columns} FROM {where}", key).fetchone()
             if row is None:
                 continue
-            message = framed(*(part if isinstance(part, bytes) else str(part).encode() for part in row[: len(shared)]))
-            values = _values(row[len(shared) :], len(pairs), addresses, _other(secret, message))
+            other = other_of(secret, row[: len(shared)])
+            values = replaced(row[len(shared) :], len(pairs), addresses, other)
             connection.execute(f"UPDATE {table} SET {assign} WHERE logged_second = ? AND id = ?", (*values, *key))
             number += 1
     except BaseException:
@@ -175,12 +182,13 @@ def _forget_in(
     return number
 
 
-def _other(secret: bytes, message: bytes) -> Other:
-    """Return what gives the user that comes in the place of an address in a message."""
+def other_of(secret: bytes, shared: Sequence[object]) -> Other:
+    """Return what gives the user that comes in the place of an address, by the values that rows of a message share."""
+    message = framed(*(part if isinstance(part, bytes) else str(part).encode() for part in shared))
     return lambda address: blake2b(framed(message, address), key=secret, digest_size=WIDTH).digest()
 
 
-def _values(values: Sequence[Any], pairs: int, addresses: frozenset[bytes], other: Other) -> list[bytes | str | None]:
+def replaced(values: Sequence[Any], pairs: int, addresses: frozenset[bytes], other: Other) -> list[bytes | str | None]:
     """Return users and lists of a row, with others in the place of some addresses."""
     found: list[bytes | str | None] = []
     for user, domain in zip(values[: 2 * pairs : 2], values[1 : 2 * pairs : 2], strict=True):

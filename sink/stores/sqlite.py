@@ -273,10 +273,10 @@ class SqliteStore:
         with explained(self.path):
             return person.count(self._connection, whom)
 
-    def forget(self, whom: Whom) -> dict[str, int]:
+    def forget(self, whom: Whom, key: bytes) -> dict[str, int]:
         """Put others in the place of addresses, in short transactions; return numbers of rows by table."""
         with explained(self.path):
-            return person.forget(self._connection, whom)
+            return person.forget(self._connection, whom, key)
 
     def wipe(self) -> None:
         """Have nothing in the files that was overwritten or deleted."""

@@ -9,7 +9,9 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,7 +24,8 @@ from sink.fault import DATA, FINDINGS, NOINPUT, NOPERM, OK, TEMPFAIL, USAGE, Fau
 from sink.installation import bind_store, open_keyring
 from sink.keys.epochs import Keyring
 from sink.stores import forgotten, locks, opening
-from sink.stores.person import ANYBODY, RECIPIENT, SENDER, Whom, places
+from sink.stores.outbox import moving
+from sink.stores.person import ANYBODY, RECIPIENT, SENDER, Whom, chance, places
 from sink.stores.sqlite import SqliteStore
 from sink.tools import awaiting
 from sink.tools.question import confirm
@@ -34,6 +37,10 @@ KEPT = """\
 Backups of the store still hold these rows: when one is restored, type postsink forget --again. It reads
 {}; keep a copy of that with the keyring. An SSD, a file system that copies on write and a
 snapshot keep what was overwritten. See docs/privacy.md."""
+KEPT_THERE = """\
+PostgreSQL keeps what was replaced in its WAL archives, base backups, dumps and snapshots, and in its files until their
+pages are written again (VACUUM FULL does that). Other hosts of the fleet have rows that wait, and open messages:
+type it there, too."""
 Found = dict[str, object]
 
 
@@ -59,15 +66,29 @@ def lookup(config: Config, wanted: Wanted, *, as_json: bool) -> int:
             whom = [_whom(keys, rules, lines[:1], SENDER), _whom(keys, rules, lines[1:], RECIPIENT)]
         else:
             whom = [_whom(keys, rules, lines, SENDER if wanted.sender else RECIPIENT if wanted.recipient else ANYBODY)]
-        rows: Iterator[Found] = (
-            {"table": table, "as": places(table, row, whom), **row}
-            for table, row in store.find(whom, wanted.since, wanted.until)
-        )
+        found = store.find(whom, wanted.since, wanted.until)
+        if config.database is not None:
+            from sink.tools import server
+
+            found = _together(found, server.find(config, whom, wanted.since, wanted.until))
+        rows: Iterator[Found] = ({"table": table, "as": places(table, row, whom), **row} for table, row in found)
         number = _print_json(rows) if as_json else _print(rows)
     if not number:
         print("postsink: no rows", file=sys.stderr)
-    _tell_of_database(config, "looked at")
     return OK if number else FINDINGS
+
+
+def _together(*sources: Iterator[tuple[str, Found]]) -> Iterator[tuple[str, Found]]:
+    """Yield the rows of sources in the order of time; one that has moved on meanwhile is in two, and comes once."""
+    moment = ""
+    known: set[object] = set()
+    for table, row in merge(*sources, key=lambda found: str(found[1]["logged_at"])):
+        if row["logged_at"] != moment:
+            moment = str(row["logged_at"])
+            known.clear()
+        if row["id"] not in known:
+            known.add(row["id"])
+            yield table, row
 
 
 def _check_who(config: Config) -> None:
@@ -78,12 +99,6 @@ def _check_who(config: Config) -> None:
         return  # who opens it says why not
     if os.geteuid() not in (0, owner):
         raise Fault(NOPERM, "only root and the keyring's owner may ask who wrote to whom; run this as root")
-
-
-def _tell_of_database(config: Config, done: str) -> None:
-    if config.database is not None:
-        words = f"rows that have gone on to the database are not {done}, only those that wait here"
-        print(f"postsink: {words}", file=sys.stderr)
 
 
 def _lines() -> list[bytes]:
@@ -187,7 +202,8 @@ def forget(config: Config, *, sure: bool, again: bool) -> int:
         rules = bind_store(store, config, keys)
         listed, who = _again(config) if again else _named(config, keys, rules)
         whom = Whom(address for _, address in listed)
-        confirm(f"forget {who} in {_counted(store.count(whom), 'row')}, for good", sure=sure, command="forget")
+        number = store.count(whom) + _count_there(config, whom)
+        confirm(f"forget {who} in {_counted(number, 'row')}, for good", sure=sure, command="forget")
         for stream in locks.streams(config.store):
             if stream != awaiting.STREAM:
                 store.claim(stream, shared=True)  # an import under way would bring its open messages back at its end
@@ -197,7 +213,7 @@ def forget(config: Config, *, sure: bool, again: bool) -> int:
             config.store, lambda told: told.get("forgotten") == forgotten.stamp(config.store),
             "nobody is forgotten yet: the daemon has not taken up the list",
         )  # fmt: skip
-        found = store.forget(whom)
+        found = _forget_in_both(config, store, whom)
         print(
             f"forgotten in {_counted(found['delivery'], 'delivery')}, {_counted(found['reject'], 'refusal')}"
             " and the open messages"
@@ -213,8 +229,41 @@ def forget(config: Config, *, sure: bool, again: bool) -> int:
     copy = opening.copy_of(config.store)
     if copy.exists():
         print(f"{copy}, of an upgrade that was broken off, holds them, too: delete it.")
-    _tell_of_database(config, "forgotten")
+    if config.database is not None:
+        print(KEPT_THERE)
     return OK
+
+
+def _count_there(config: Config, whom: Whom) -> int:
+    if config.database is None:
+        return 0
+    from sink.tools import server
+
+    return server.count(config, whom)
+
+
+def _forget_in_both(config: Config, store: SqliteStore, whom: Whom) -> Counter[str]:
+    """Forget in the store, and then in the database; return numbers of rows by table."""
+    key = chance()  # for both: rows of a message may be here and there
+    if config.database is None:
+        return Counter(store.forget(whom, key))
+    from sink.tools import server
+
+    end = time.monotonic() + awaiting.PATIENCE
+    while True:
+        with moving(config.store) as is_still:  # none is on its way: it would arrive unforgotten
+            if is_still:
+                found = Counter(store.forget(whom, key))
+                break
+        if time.monotonic() >= end:
+            raise Fault(TEMPFAIL, "rows are on their way to the database; type: postsink forget --again")
+        time.sleep(awaiting.PULSE)
+    try:
+        return found + Counter(server.forget(config, whom, key))
+    except Fault as fault:
+        reason = fault.message.partition(";")[0]
+        words = f"the database still names them, since {reason}; mend that and type: postsink forget --again"
+        raise Fault(fault.status, words) from None
 
 
 def _named(config: Config, keys: Keyring, rules: Rules) -> tuple[list[tuple[int, bytes]], str]:

@@ -1,6 +1,7 @@
-"""`postsink db` where rows go on to PostgreSQL: its schema, partitions, indexes, old rows."""
+"""`postsink db`, `lookup` and `forget` where rows go on to PostgreSQL: its schema, partitions, indexes, rows."""
 
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from sink.config import Config
@@ -8,6 +9,8 @@ from sink.installation import route
 from sink.keys.epochs import Keyring
 from sink.stores import postgres
 from sink.stores import postgres_admin as admin
+from sink.stores import postgres_person as person
+from sink.stores.person import Whom
 
 
 def conninfo(config: Config) -> str:
@@ -70,3 +73,24 @@ def rows_by_epoch(config: Config) -> dict[int, int]:
     """Return the number of rows of each epoch."""
     with admin.opened(conninfo(config)) as connection:
         return admin.rows_by_epoch(connection)
+
+
+# -- a person's rows
+
+
+def find(config: Config, whom: Sequence[Whom], since: int | None, until: int | None) -> Iterator[person.Row]:
+    """Yield (table, row of its view) for the rows in which each of whom stands, oldest first."""
+    with admin.opened(conninfo(config)) as connection:
+        yield from person.find(connection, whom, since, until)
+
+
+def count(config: Config, whom: Whom) -> int:
+    """Return the number of rows in which one of whom stands."""
+    with admin.opened(conninfo(config)) as connection:
+        return person.count(connection, whom)
+
+
+def forget(config: Config, whom: Whom, key: bytes) -> dict[str, int]:
+    """Put others in the place of addresses; return numbers of rows by table."""
+    with admin.opened(conninfo(config)) as connection:
+        return person.forget(connection, whom, key)
