@@ -535,6 +535,8 @@ RAW = b"Nov  2 08:00:12 mx1 postfix/smtp[9]: 4A5A321A867: to=<bob@example.net>, 
      (b"x" * (1 << 20) + RAW, True), (b"x" * ((1 << 20) - 30) + RAW, True),
      (b"Nov  2 08:00:12 mx1 mx-in/smtpd[9]: connect\n", True),
      (b"<22>1 2026-11-02T08:00:12Z mx1 postfix/qmgr 9 - - x\n", True),
+     (b"Nov  2 08:00:12 mx1 postfix[9]: postfix/postlog: refreshing the Postfix mail system\n", False),
+     (b"Nov  2 08:00:12 mx1 postfix[9]: 4A5A321A867: to=<bob@example.net>, status=sent (250 ok)\n", True),
      (b"Nov  2 08:00:12 mx1 dovecot: imap\n", False), (b"install postfix:amd64 3.7.11\n", False), (b"", False)],
 )  # fmt: skip
 def test_raw_lines_are_found_in_logs(data: bytes, is_raw: bool, tmp_path: Path) -> None:

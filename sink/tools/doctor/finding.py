@@ -304,7 +304,7 @@ LEFTOVERS: Final[Mapping[str, Kind]] = {
     ),
     "raw-journal-left": Kind(
         HIGH, f"what journald wrote before postsink still lies there: {_RAW}",
-        "type: journalctl --rotate && journalctl --vacuum-time=1s, or delete the files",
+        "type: rm /var/log/journal/*/*.journal; journald itself no longer looks after these files",
     ),
     "unreadable": Kind(
         LOW, "doctor can't vouch for what it can't read",

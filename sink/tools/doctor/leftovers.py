@@ -19,9 +19,10 @@ _FOLDERS: Final = ("/var/log", "/var/log/mail", "/var/log/postfix", "/var/log/sy
                    "/var/lib/syslog-ng")  # fmt: skip
 _LOGINS: Final = ("btmp", "wtmp", "lastlog", "faillog")  # who logged in, and no lines
 _JOURNALS: Final = ("/var/log/journal/*/*.journal", "/var/log/journal/*/*.journal~")
-# postfix/smtpd[9]: as a tag, also cut at the slash, and as RFC 5424 has it; or one of its daemons under another name
+# postfix/smtpd[9]: as a tag, also cut at the slash, and as RFC 5424 has it; or one of its daemons under another name.
+# Not what `postfix reload` and the like print of themselves, and journald logs for the unit as Debian 13 has it.
 _LINE: Final = re.compile(
-    rb"\bpostfix[\w.-]{0,40}(?:/[\w./-]{1,60})?(?:\[\d+\]: | \d+ - )"
+    rb"\bpostfix(?!\[\d+\]: postfix/(?:postlog|postfix-script): )[\w.-]{0,40}(?:/[\w./-]{1,60})?(?:\[\d+\]: | \d+ - )"
     rb"|/(?:smtpd?|qmgr|cleanup|pickup|bounce|local|virtual|lmtp|pipe|error|postscreen)\[\d+\]: "
 )
 _FIELD: Final = re.compile(rb"SYSLOG_IDENTIFIER=postfix|_EXE=/usr/lib(?:exec)?/postfix/")  # it packs long fields only
