@@ -17,6 +17,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_runtest_setup() -> None:
+    os.umask(0o022)  # a command that a test ran in this process leaves its own behind
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=random.SystemRandom().randrange(1_000_000),
                      help="order of the tests; the header of a run names the one it used")
