@@ -59,14 +59,15 @@ def template(server: Server, with_keys: Program, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
-def filled(server: Server, template: Database, with_keys: Program, log: Path, tmp_path_factory: pytest.TempPathFactory
-           ) -> Database:  # fmt: skip
+def filled(
+    server: Server, template: Database, with_keys: Program, some_log: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Database:
     """A database with the rows of the log, to be looked at only."""
     made = server.make_database(template.name)
     program = made.serve(with_keys.sibling(tmp_path_factory.mktemp("pg") / "fill"))
-    for words in (["import", str(log)], ["db", "upgrade"]):
+    for words in (["import", str(some_log)], ["db", "upgrade"]):
         assert ask(program, *words).status == OK
-    assert made.count() > 1_000
+    assert made.count() > 100
     return made
 
 
@@ -94,13 +95,19 @@ def served(program: Program, database: Database) -> Program:
 
 
 @pytest.fixture
-def live(with_keys: Program, database: Database) -> Iterator[Program]:
-    """An installation that listens, and whose rows go there. The path of a Unix socket must be short."""
-    home = made_folder()
+def home() -> Iterator[Path]:
+    """A folder for installations that listen: the path of a Unix socket must be short."""
+    made = made_folder()
     try:
-        yield database.serve(listening(with_keys.sibling(home / "live")))
+        yield made
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(made)
+
+
+@pytest.fixture
+def live(with_keys: Program, database: Database, home: Path) -> Program:
+    """An installation that listens, and whose rows go there."""
+    return database.serve(listening(with_keys.sibling(home / "live")))
 
 
 @pytest.fixture(scope="session")

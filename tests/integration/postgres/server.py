@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -29,6 +31,7 @@ else:
 from tests.integration.live.service import eventually
 from tests.judges.program import Program, Row
 
+T = TypeVar("T")
 PATIENCE = 60  # seconds
 NOBODY = 65534
 SUPERUSER = "postgres"
@@ -138,6 +141,18 @@ class Server:
         return Database(self, name)
 
 
+def _patiently(answer: Callable[[], T]) -> T:
+    """An answer of a server that may just come back: what a test does to it breaks the test's own connections, too."""
+    until, pause = time.monotonic() + PATIENCE, threading.Event()
+    while True:
+        try:
+            return answer()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+        pause.wait(0.1)
+
+
 class Database:
     """One database of a server."""
 
@@ -167,17 +182,23 @@ class Database:
     def ask(
         self, question: str, user: str = SUPERUSER, values: Sequence[object] | None = None
     ) -> list[tuple[Any, ...]]:
-        with self.connected(user) as connection:
-            return connection.execute(question, values).fetchall()  # type: ignore[call-overload]
+        def answer() -> list[tuple[Any, ...]]:
+            with self.connected(user) as connection:
+                return connection.execute(question, values).fetchall()  # type: ignore[call-overload]
+
+        return _patiently(answer)
 
     def one(self, question: str, user: str = SUPERUSER) -> Any:
         return self.ask(question, user)[0][0]
 
     def rows(self, view: str = "delivery_text", user: str = "analyst") -> list[Row]:
         """All rows of a view, as dicts, as a reader sees them."""
-        with psycopg.connect(self.conninfo(user), row_factory=dict_row) as connection:
-            found = connection.execute(sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(view)))
-            return [dict(row) for row in found]
+        def answer() -> list[Row]:
+            with psycopg.connect(self.conninfo(user), row_factory=dict_row) as connection:
+                found = connection.execute(sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(view)))
+                return [dict(row) for row in found]
+
+        return _patiently(answer)
 
     def both(self) -> list[Row]:
         """Deliveries and refusals, in the order of tests.integration.asking.rows()."""

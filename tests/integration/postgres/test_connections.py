@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -24,7 +23,7 @@ from tests.integration.asking import Answer, ask, one_line, said
 from tests.integration.conftest import free_port
 from tests.integration.live.service import Service, eventually, listening
 from tests.integration.postgres.driving import RESTLESS, mail, written
-from tests.integration.postgres.server import Database, Server, made_folder
+from tests.integration.postgres.server import Database, Server
 from tests.judges.program import Program
 
 PASSWORD = "canary-pass word'"
@@ -236,10 +235,8 @@ def test_a_passfile_that_is_a_credential(
 
 
 @pytest.fixture
-def at_home(with_keys: Program) -> Iterator[Program]:
-    home = made_folder()
-    yield listening(with_keys.sibling(home / "live"))
-    shutil.rmtree(home)
+def at_home(with_keys: Program, home: Path) -> Program:
+    return listening(with_keys.sibling(home / "live"))
 
 
 @pytest.mark.parametrize("is_right", [True, False])

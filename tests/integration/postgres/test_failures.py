@@ -19,11 +19,11 @@ import yaml
 
 from sink.fault import OK
 from tests.integration.asking import PATIENCE, ask, rows
-from tests.integration.live.confirming import deliver
+from tests.integration.live.confirming import Confirming, deliver
 from tests.integration.live.conftest import ends, import_of
 from tests.integration.live.service import KILLED, Service, eventually, listening
 from tests.integration.postgres.conftest import USERS
-from tests.integration.postgres.driving import RESTLESS, started
+from tests.integration.postgres.driving import RESTLESS, started, written
 from tests.integration.postgres.server import Database, Server, made_folder
 from tests.judges.program import Program, Row
 
@@ -66,30 +66,38 @@ def lines(log: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
+def whole_log(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("lines") / "mail.log", lines)
+
+
+@pytest.fixture(scope="module")
 def expected(with_keys: Program, lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     return rows(import_of(with_keys, lines, tmp_path_factory.mktemp("expected")))
 
 
 class Flow:
-    """Lines on their way through a daemon into a database, which a test disturbs."""
+    """Lines on their way through a daemon into a database, which a test disturbs between them."""
 
     def __init__(self, program: Program, database: Database, lines: list[bytes], expected: list[Row]) -> None:
         self.program, self.database, self.expected = program, database, expected
-        self._lines = lines
-        self._confirmed = 0
         self.service = Service(program, bug=NARROW)
-        self._sender = threading.Thread(target=self._send, daemon=True)
-        self._sender.start()
+        self._lines = lines
+        self._client = Confirming(self.service.stream)
 
     def __enter__(self) -> Flow:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.service.__exit__(*error)
-        self._sender.join(PATIENCE)
+        self._client.__exit__()
+        self.service.__exit__()
 
-    def _send(self) -> None:
-        self._confirmed = deliver(self.service.stream, self._lines, 50)
+    def feed(self, number: int) -> None:
+        """Send so many lines more; the daemon confirms them, whatever the database does."""
+        sent = self._client.confirmed
+        more = self._lines[sent : sent + number]
+        for at in range(0, len(more), 50):
+            self._client.send(*more[at : at + 50])
+            self._client.until(sent + min(at + 50, len(more)))
 
     def until(self, number: int) -> None:
         """Wait until so many rows have arrived."""
@@ -102,14 +110,18 @@ class Flow:
         eventually(lambda: found.extend(pid for (pid,) in self.database.ask(question)) or found)
         return found[0]
 
+    def throw_out(self) -> None:
+        """End the drain's connection."""
+        self.database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drain'")
+
     def until_trouble(self, *kinds: str) -> None:
-        """Wait until the drain has noticed something."""
+        """Send lines until the drain has noticed something."""
+        self.feed(300)
         eventually(lambda: self.service.status()["database"] in kinds, PATIENCE)
 
     def end(self) -> None:
         """All lines were confirmed, all rows have arrived, alike and once, and the daemon lives."""
-        self._sender.join(PATIENCE)
-        assert self._confirmed == len(self._lines)
+        self.feed(len(self._lines))
         self.until(len(self.expected))
         assert self.database.both() == self.expected
         eventually(lambda: self.service.status()["outbox"] == 0)
@@ -117,13 +129,6 @@ class Flow:
         assert self.service.stop() == OK
         said = " ".join(self.service.said.all)
         assert not [word for word in ("ERROR", "FATAL", "delivery", "failed") if word in said], said
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    made = made_folder()
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture
@@ -158,16 +163,16 @@ def backend_killed(flow: Flow) -> None:
 
 def thrown_out(flow: Flow) -> None:
     """Again and again."""
-    for number in range(100, 200, 10):
-        flow.until(number)
-        flow.database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drain'")
+    for _ in range(10):
+        flow.throw_out()
+        flow.feed(100)
 
 
 def cancelled(flow: Flow) -> None:
     """By an admin, and by a time limit below what a transaction takes."""
     flow.database.run("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'drain'")
     flow.database.run(f"ALTER ROLE drain IN DATABASE {flow.database.name} SET statement_timeout = '1ms'")
-    flow.database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drain'")
+    flow.throw_out()
     flow.until_trouble("57014", "57P01", "connection")
     flow.database.run(f"ALTER ROLE drain IN DATABASE {flow.database.name} RESET statement_timeout")
 
@@ -176,9 +181,12 @@ def frozen(flow: Flow) -> None:
     """It takes connections and does nothing."""
     pid = flow.backend()
     os.kill(pid, signal.SIGSTOP)
-    before = flow.service.status()["deliveries"]
-    eventually(lambda: flow.service.status()["deliveries"] > before)  # type: ignore[operator]
-    os.kill(pid, signal.SIGCONT)
+    try:
+        before = rows(flow.program)
+        flow.feed(500)
+        eventually(lambda: len(rows(flow.program)) > len(before))
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def locked(flow: Flow) -> None:
@@ -191,14 +199,14 @@ def locked(flow: Flow) -> None:
 def forbidden(flow: Flow) -> None:
     """Each right that is needed is taken away, and given again."""
     name = flow.database.name
-    for right, back in (
-        ("INSERT ON delivery", ""), ("INSERT ON reject", ""), ("SELECT ON epoch", ""),
-        (f"TEMPORARY ON DATABASE {name}", "PUBLIC, "), (f"CONNECT ON DATABASE {name}", "PUBLIC, "),
+    for right, others in (
+        ("INSERT ON delivery", ""), ("SELECT ON epoch", ""), (f"TEMPORARY ON DATABASE {name}", "PUBLIC, "),
+        (f"CONNECT ON DATABASE {name}", "PUBLIC, "),
     ):  # fmt: skip
-        flow.database.run(f"REVOKE {right} FROM {back}postsink_writer")
-        flow.database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drain'")
+        flow.database.run(f"REVOKE {right} FROM {others}postsink_writer")
+        flow.throw_out()
         flow.until_trouble("refused")
-        flow.database.run(f"GRANT {right} TO {back}postsink_writer")
+        flow.database.run(f"GRANT {right} TO {others}postsink_writer")
 
 
 def partitions_dropped(flow: Flow) -> None:
@@ -226,6 +234,7 @@ HARMS = (stopped, stopped_in_order, backend_killed, thrown_out, cancelled, froze
 
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
 def test_the_rows_are_the_same(flow: Flow, harm: Callable[[Flow], None]) -> None:
+    flow.feed(2_000)
     flow.until(60)
     harm(flow)
     flow.end()
@@ -234,7 +243,7 @@ def test_the_rows_are_the_same(flow: Flow, harm: Callable[[Flow], None]) -> None
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     folder = made_folder()
-    options = "size=200k,mode=777"
+    options = "size=120k,mode=777"
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
     if done.returncode:
         folder.rmdir()
@@ -259,6 +268,7 @@ def test_a_full_disk(
                              " WHERE inhparent = 'delivery'::regclass AND c.relkind = 'r'"):  # fmt: skip
         model.run(f"ALTER TABLE {name} SET TABLESPACE small")
     with Flow(model.serve(listening(with_keys.sibling(home / "live"))), model, lines, expected) as flow:
+        flow.feed(4_000)
         flow.until_trouble("53100")
         assert 0 < model.count() < len(expected)
         subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
@@ -283,6 +293,7 @@ def test_another_server_takes_over(
     )
     program.config.write_text(yaml.safe_dump(known))
     with Flow(program, model, lines, expected) as flow:
+        flow.feed(2_000)
         flow.until(60)
         first.stop("immediate")
         flow.until_trouble("connection")
@@ -334,33 +345,34 @@ postgres.PostgresStore.take = take
 
 
 def test_many_at_once(
-    database: Database, with_keys: Program, log: Path, undisturbed: Program, tmp_path: Path
+    database: Database, with_keys: Program, whole_log: Path, expected: list[Row], tmp_path: Path
 ) -> None:
     """Four drains with batches that overlap: no deadlock, and exact counts."""
     hosts = [database.serve(with_keys.sibling(tmp_path / str(number))) for number in range(4)]
     with ExitStack() as stack:
-        processes = [stack.enter_context(started(host, NARROW, "import", "--json", log)) for host in hosts]
+        processes = [stack.enter_context(started(host, NARROW, "import", "--json", whole_log)) for host in hosts]
         said = [process.communicate() for process in processes]
     assert [(process.returncode, err) for process, (_, err) in zip(processes, said, strict=True)] == [(OK, b"")] * 4
     new = [yaml.safe_load(out.decode()) for out, _ in said]
     found = sum(summary["deliveries"] + summary["rejects"] for summary in new)
-    assert found == len(rows(undisturbed)) == database.count()
-    assert database.both() == rows(undisturbed)
+    assert found == len(expected) == database.count()
+    assert database.both() == expected
     assert "deadlock detected" not in database.server.log.read_text()
 
 
-def test_two_drains_of_one_store(live: Program, database: Database, log: Path, undisturbed: Program) -> None:
+def test_two_drains_of_one_store(
+    live: Program, database: Database, lines: list[bytes], whole_log: Path, expected: list[Row]
+) -> None:
     """The daemon's and an import's: no row is deleted that neither has moved."""
-    lines = log.read_bytes().split(b"\n")[:-1]
     with Service(live, bug=NARROW) as service:
         sender = threading.Thread(target=lambda: deliver(service.stream, lines, 50))
         sender.start()
         for _ in range(2):
-            assert ask(live, "import", log).status == OK
+            assert ask(live, "import", whole_log).status == OK
         sender.join(PATIENCE)
         assert service.stop() == OK
     assert ask(live, "import", "/dev/null").status == OK
-    assert database.both() == rows(undisturbed)
+    assert database.both() == expected
 
 
 def test_psycopg_says_nothing(served: Program, database: Database, some_log: Path) -> None:

@@ -12,7 +12,7 @@ from tests.integration.asking import ask, one_line, rows
 from tests.integration.live.confirming import deliver
 from tests.integration.live.service import Service, eventually, listening
 from tests.integration.postgres.driving import RESTLESS
-from tests.integration.postgres.server import Database, made_folder
+from tests.integration.postgres.server import Database
 from tests.judges.program import Program, Row
 
 ANOTHER = "the database has rows under another key for epoch 1; use the keyring of its fleet, or another database"
@@ -38,9 +38,10 @@ def test_another_key_is_refused(stranger: Program, database: Database, some_log:
     assert (database.count(), bound(database)) == (0, before)
 
 
-def test_the_daemon_goes_on_with_another_key(stranger: Program, database: Database, some_lines: list[bytes]) -> None:
+def test_the_daemon_goes_on_with_another_key(
+    stranger: Program, database: Database, some_lines: list[bytes], home: Path
+) -> None:
     """It says so in one line, and takes lines; under the right keyring the rows of the wrong one would be a mess."""
-    home = made_folder()
     live = database.serve(listening(stranger.sibling(home / "live")))
     before = bound(database)
     with Service(live, bug=RESTLESS) as service:

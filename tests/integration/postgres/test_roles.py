@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from sink.fault import CONFIG, NOPERM, OK
-from tests.integration.asking import ask, one_line, rows
+from tests.integration.asking import ask, one_line
 from tests.integration.postgres.conftest import USERS
 from tests.integration.postgres.driving import written
 from tests.integration.postgres.server import Database, Server, programs
-from tests.judges.program import Program
+from tests.judges.program import Program, Row
 
 TABLES = ("delivery", "reject", "epoch", "schema_version")
 VIEWS = {"delivery_text", "delivery_final", "reject_text", "delivery_attempt", "delivery_daily", "reply_edge"}
@@ -73,9 +73,9 @@ def test_a_writer_sees_no_row_by_its_own_insert(database: Database) -> None:
     assert database.one("SELECT count(*) FROM reject WHERE host = 'h'") == 1
 
 
-def test_a_reader_sees_all_views(filled: Database, undisturbed: Program) -> None:
+def test_a_reader_sees_all_views(filled: Database, wanted: list[Row]) -> None:
     found = {view: len(filled.ask(f"SELECT * FROM {view}", "analyst")) for view in VIEWS}
-    assert found["delivery_text"] + found["reject_text"] == len(rows(undisturbed))
+    assert found["delivery_text"] + found["reject_text"] == len(wanted)
     assert all(number for view, number in found.items() if view != "reply_edge")  # nobody answers in that log
 
 

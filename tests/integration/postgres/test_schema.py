@@ -143,23 +143,23 @@ def test_a_partition_of_an_admins_own_is_left_alone(served: Program, database: D
     assert database.one("SELECT count(*) FROM delivery_of_old") == 0
 
 
-def test_a_reset_empties_both(served: Program, database: Database, log: Path) -> None:
-    assert ask(served, "import", log).status == OK
+def test_a_reset_empties_both(served: Program, database: Database, some_log: Path) -> None:
+    assert ask(served, "import", some_log).status == OK
     assert database.count()
     answer = ask(served, "db", "reset", "--yes")
     assert answer.status == OK and not answer.out.startswith("deleted 0 ")
     assert database.count() == 0
 
 
-def test_status_and_indexes(served: Program, database: Database, log: Path) -> None:
-    assert (ask(served, "import", log).status, ask(served, "db", "index").status) == (OK, OK)
+def test_status_and_indexes(served: Program, database: Database, some_log: Path) -> None:
+    assert (ask(served, "import", some_log).status, ask(served, "db", "index").status) == (OK, OK)
     assert ask(served, "db", "upgrade").status == OK
     number = database.one("SELECT count(*) FROM delivery")
     said = ask(served, "db", "status").out
     assert f"there: deliveries {number}\n" in said and f"there: by epoch  1: {database.count()}\n" in said
     made = {name for (name,) in database.ask("SELECT indexname FROM pg_indexes WHERE tablename = 'delivery'")}
     assert {"delivery_by_recipient", "delivery_by_sender", "delivery_by_message_id", "delivery_by_queue_id"} <= made
-    assert ask(served, "import", log).words[1].split(": ")[2].startswith("0 new")
+    assert ask(served, "import", some_log).words[1].split(": ")[2].startswith("0 new")
 
 
 def test_another_encoding_is_refused(served: Program, server: Server) -> None:
