@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 def _to_stderr(words: str) -> None:
     with suppress(OSError, ValueError, AttributeError):  # closed, full, or none
-        print(f"postsink: {words}", file=sys.stderr, flush=True)
+        print(f"postsink: {words}\n", end="", file=sys.stderr, flush=True)  # in one write: others may speak, too
 
 
 class _Voice:
