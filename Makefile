@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres clean
+.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres deb clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -44,6 +44,11 @@ bench-jobs: $(VENV)/ready-test  ## wall time of an import by two processes again
 
 bench-postgres: $(VENV)/ready-test  ## rows on their way to PostgreSQL, beside a bare COPY
 	$(BIN)/python -m bench.postgres $(ARGS)
+
+# Its tests are among those of `make test`.
+deb:  ## the Debian package of the last commit, in build/deb or OUT=FOLDER
+	@$(PREPARE) deb
+	@DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=nocheck packaging/build-deb.sh $(OUT)
 
 clean:  ## remove what make made: the environment, the demo's output, caches
 	rm -rf $(VENV) demo/out build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ umask 022
 out=${1:-build/deb}
 for program in git dpkg-buildpackage dh; do
     command -v $program >/dev/null || {
-        echo "make: $program is missing. Type:  sudo apt-get install git dpkg-dev debhelper && sudo apt-get build-dep packaging" >&2
+        echo "make: $program is missing; \`packaging/prepare deb\` installs it" >&2
         exit 1
     }
 done

@@ -1,0 +1,89 @@
+"""The Debian package on Debian 12 and 13: built, examined by Debian's own tools, and living on booted mail hosts.
+
+What can wait for itself does so at the same time: each suite has two threads, one for tools and one for stories. A test
+only asks how its own part ended.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
+
+import pytest
+
+from tests.package import building, installing, living, suites
+from tests.package.suites import Suite
+
+Part = Callable[[Suite], None]
+TOOLS: tuple[Part, ...] = (
+    building.lintian_is_content,
+    building.manual_and_completions_are_sound,
+    building.the_same_commit_gives_the_same_bytes,
+    installing.piuparts_finds_nothing_left,
+    installing.autopkgtest_passes,
+    building.tests_pass_under_debians_own_python,
+)
+STORIES: tuple[Part, ...] = (
+    living.with_journald_alone_a_key_is_destroyed_and_no_row_missed,
+    living.with_rsyslog_nothing_is_lost_and_nothing_twice,
+    living.an_upgrade_keeps_all_and_a_removal_tells_everybody,
+    living.rows_go_on_to_postgresql,
+)
+Ends = dict[tuple[str, Part], "Future[None]"]
+
+
+def play(suite: Suite, parts: list[Part], ends: Ends, stopped: threading.Event) -> None:
+    """Do one part after the other, whatever becomes of them."""
+    for part in parts:
+        end = ends[suite.name, part]
+        if stopped.is_set():
+            end.cancel()
+            continue
+        try:
+            part(suite)
+        except BaseException as error:
+            end.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            end.set_result(None)
+
+
+def tidy() -> None:
+    """Remove what a run that was killed has left."""
+    for left in suites.TOP.glob("*/mounted-*"):
+        if not os.path.exists(f"/proc/{left.name.split('-')[1]}"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    """How each part that is asked for ends; all of them begin now."""
+    reason = suites.reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+    tidy()
+    wanted = {
+        (item.callspec.params["name"], item.callspec.params["part"]) for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
+    }  # fmt: skip
+    found: Ends = {key: Future() for key in wanted}
+    stopped = threading.Event()
+    made = {name: Suite(name) for name in suites.NAMES}
+    with ThreadPoolExecutor(len(made) * 2) as pool:
+        for name, parts in product(made, (TOOLS, STORIES)):
+            mine = [part for part in parts if (name, part) in wanted]
+            pool.submit(play, made[name], mine, found, stopped)
+        yield found
+        stopped.set()
+
+
+@pytest.mark.parametrize("name", suites.NAMES)
+@pytest.mark.parametrize("part", [*TOOLS, *STORIES], ids=lambda part: part.__name__)
+def test_package(name: str, part: Part, ends: Ends) -> None:
+    """How one part ended; see its own words."""
+    ends[name, part].result()
