@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sink.fault import CONFIG, UNAVAILABLE, Fault
 from sink.stores.outbox import TABLES
@@ -57,10 +57,10 @@ REFUSALS = {
         "does not match host name": "its certificate is of another host; correct host= in the conninfo",
         "server does not support SSL": "it has no TLS; set ssl = on there",
         "private key file": "the file of sslkey= is missing or open to others; see its mode",
-        "invalid sslmode value": "sslmode= is no word of libpq; take verify-full",
     }.items()
 }
 VERIFIED = ("verify-full", "verify-ca")
+UNVERIFIED = ("disable", "allow", "prefer", "require")
 
 _TYPES = {
     "delivery": dict.fromkeys(("logged_second", "first_seen", "date", "message_size"), "bigint")
@@ -121,11 +121,14 @@ def check(conninfo: str) -> list[str]:
     return found
 
 
-def _parsed(conninfo: str) -> dict[str, object]:
+def _parsed(conninfo: str) -> dict[str, Any]:
     try:
-        return dict(infos.conninfo_to_dict(conninfo))
+        given = dict(infos.conninfo_to_dict(conninfo))
     except psycopg.Error:
         raise Fault(CONFIG, "database: is no conninfo or URI of PostgreSQL; correct it in the config") from None
+    if given.get("sslmode", "disable") not in (*VERIFIED, *UNVERIFIED):
+        raise Fault(CONFIG, "database: sslmode= is no word of libpq; take verify-full")
+    return given
 
 
 def connect(conninfo: str, role: str = "") -> psycopg.Connection[tuple[object, ...]]:
