@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the Debian package of the last commit: .deb, .changes and source package go to build/deb/, or to the folder
-# that is named. DEB_BUILD_OPTIONS goes on to dpkg-buildpackage (nocheck leaves the tests out).
+# that is named. COMMIT in the environment names another commit; DEB_BUILD_OPTIONS goes on to dpkg-buildpackage
+# (nocheck leaves the tests out).
 #
 # The same commit gives the same bytes, whoever builds it, wherever and whenever: what differs between two users or
 # two days is set here.
@@ -18,19 +19,20 @@ for program in git dpkg-buildpackage dh; do
         exit 1
     }
 done
-if ! git diff --quiet HEAD; then
-    echo "make: what is not committed is not in the package"
-fi
-version=$(dpkg-parsechangelog -l packaging/debian/changelog -S Version)
+commit=${COMMIT:-HEAD}
+git diff --quiet "$commit" || echo "make: what is not committed is not in the package"
+
+told() { git show "$commit:packaging/debian/changelog" | dpkg-parsechangelog -l - -S "$1"; }
+version=$(told Version)
 upstream=${version%-*}
-SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp)
+SOURCE_DATE_EPOCH=$(told Timestamp)
 export SOURCE_DATE_EPOCH
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-git -c tar.umask=0022 archive --prefix="postsink-$upstream/" HEAD | gzip -9n >"$work/postsink_$upstream.orig.tar.gz"
+git -c tar.umask=0022 archive --prefix="postsink-$upstream/" "$commit" | gzip -9n >"$work/postsink_$upstream.orig.tar.gz"
 tar -xzf "$work/postsink_$upstream.orig.tar.gz" -C "$work"
 cp -R "$work/postsink-$upstream/packaging/debian" "$work/postsink-$upstream/debian"
 # The least age that any file of the source package has.

@@ -199,8 +199,7 @@ class Suite:
     @once
     def package(self) -> Path:
         """The folder of the package of the last commit, as `make deb` leaves it."""
-        commit = run(["git", "rev-parse", "HEAD"], cwd=ROOT).strip()
-        path = self.folder / f"package-{commit[:12]}"
+        path = self.folder / f"package-{commit()[:12]}"
         if not path.exists():
             new = path.with_suffix(".new")
             shutil.rmtree(new, ignore_errors=True)
@@ -215,9 +214,16 @@ class Suite:
         return f"/shared/{self.package.name}/{next(self.package.glob('*.deb')).name}"
 
 
+@cache
+def commit() -> str:
+    """What is tested: the last commit as it was at the start."""
+    return run(["git", "rev-parse", "HEAD"], cwd=ROOT).strip()
+
+
 def sources() -> list[str]:
     """The options that show a container this repository."""
     known = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    known["COMMIT"] = commit()
     return [f"--bind-ro={ROOT}:/src", *(f"--setenv={name}={value}" for name, value in known.items())]
 
 
