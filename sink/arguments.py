@@ -14,6 +14,10 @@ from sink import __version__, config
 from sink.fault import USAGE, Fault
 
 MOST_JOBS = 64  # ours: one process writes what they read, and five keep it busy
+# What --with of export brings, and how coarse it may be; sink.tools.exporting does it.
+ASKED = ("address", "message-id", "queue-id", "relay", "host")
+TIMES, SIZES, FORMATS = ("second", "minute", "hour", "day"), ("exact", "log2"), ("csv", "parquet")
+_IN_NAMES = str.maketrans("", "", " .-_")
 Adder = Callable[[str, str], argparse.ArgumentParser]
 
 
@@ -103,6 +107,25 @@ def parser() -> argparse.ArgumentParser:
         description="Keeps knowledge of a mail host's mail without keeping its users' addresses.",
         allow_abbrev=False,
     )
+def _name(text: str) -> str:
+    if not (0 < len(text) <= 64 and text.isascii() and text.translate(_IN_NAMES).isalnum()):
+        raise argparse.ArgumentTypeError("must be a name of letters, digits, blanks, . - and _")
+    return text
+
+
+def _k(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) >= 2):
+        raise argparse.ArgumentTypeError("must be a number from 2 to 9999")
+    return int(text)
+
+
+def _asked(text: str) -> frozenset[str]:
+    found = frozenset(text.split(","))
+    if not found <= set(ASKED):
+        raise argparse.ArgumentTypeError(f"must be of {' '.join(ASKED)}, with a comma between them")
+    return found
+
+
     _config_option(top)
     top.add_argument("--version", action="version", version=f"postsink {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -169,6 +192,8 @@ def _keys_and_rows(command: Adder) -> None:
 
 
 def _mail_host(command: Adder) -> None:
+    _export_options(command("export", "write a data set for others, coarse and with tokens of its own"))
+
     words = ("rsyslog", "syslog-ng", "journald", "postfix")
     one = command("enable", "tell syslog or Postfix of postsink")
     one.add_argument("word", choices=words, metavar="PROGRAM", help="rsyslog, syslog-ng, journald or postfix")
@@ -181,6 +206,20 @@ def _mail_host(command: Adder) -> None:
 
     one = command("doctor", "find where raw lines still reach a disk, or secrets are open")
     words_of_root = "look at the host under this folder, such as a mounted image"
+def _export_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--recipient", type=_name, required=True, metavar="NAME", help="who gets it; part of its key")
+    one.add_argument("--release", type=_name, required=True, metavar="ID", help="which data set; part of its key")
+    one.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    one.add_argument("--format", choices=FORMATS, default="csv", metavar="FORMAT", help="csv (default) or parquet")
+    one.add_argument("--since", type=_moment, metavar="TIME", help="logged then or later, like 2026-11-02T08:00")
+    one.add_argument("--until", type=_moment, metavar="TIME", help="logged before")
+    one.add_argument("--time", choices=TIMES, default="hour", metavar="WIDTH", help="second, minute, hour or day")
+    one.add_argument("--size", choices=SIZES, default="log2", metavar="WIDTH", help="log2 (default) or exact")
+    one.add_argument("--k", type=_k, default=5, metavar="NUMBER", help="rows that must be alike; default 5")
+    words = f"what is left out by default, by commas: {', '.join(ASKED)}"
+    one.add_argument("--with", dest="asked", type=_asked, default=frozenset(), metavar="WORDS", help=words)
+
+
     one.add_argument("--root", type=Path, metavar="FOLDER", default=Path("/"), help=words_of_root)
     one.add_argument("--json", action="store_true", help="as one JSON object")
 

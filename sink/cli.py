@@ -72,6 +72,14 @@ def _forget(settings: Config, given: argparse.Namespace) -> int:
     return person.forget(_as_owner(settings), sure=given.yes, again=given.again)
 
 
+def _export(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools import export
+
+    where = (given.recipient, given.release, given.output.absolute(), given.format, given.since, given.until)
+    wanted = export.Wanted(*where, given.time, given.size, given.k, given.asked)
+    return export.run(_as_owner(settings), wanted)
+
+
 def _explain(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import explain
 
@@ -138,8 +146,8 @@ def _doctor(settings: Config, given: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Command] = {
     "import": _import, "run": _run, "omprog": _omprog, "status": _status, "keys": _keys, "pseudonym": _pseudonym,
-    "lookup": _lookup, "forget": _forget, "explain": _explain, "db": _db, "enable": _enable, "disable": _disable,
-    "doctor": _doctor,
+    "lookup": _lookup, "forget": _forget, "export": _export, "explain": _explain, "db": _db, "enable": _enable,
+    "disable": _disable, "doctor": _doctor,
 }  # fmt: skip
 
 

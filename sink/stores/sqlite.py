@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sink.core.batch import Batch
 from sink.core.pseudonym import WIDTH
 from sink.core.rows import HALVES, PLAIN, REJECT_HALVES, REJECT_SCALARS, SCALARS, Row
 from sink.fault import CONFIG, TEMPFAIL, Fault
-from sink.stores import locks, opening, outbox, person, retention, schema
+from sink.stores import locks, opening, outbox, person, reading, retention, schema
 from sink.stores.faults import explained, fault_of
 from sink.stores.outbox import Load
 from sink.stores.person import Whom
@@ -258,6 +258,15 @@ class SqliteStore:
         """Return how many bytes of the file hold something."""
         with explained(self.path):
             return outbox.used(self._connection)
+
+    # -- rows for others
+
+    def read(
+        self, table: str, columns: Sequence[str], since: int | None, until: int | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield columns of a table's view, of rows logged in a range of seconds."""
+        with explained(self.path):
+            yield from reading.read(self._connection, table, columns, since, until)
 
     # -- a person's rows
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sink.config import Config
 from sink.installation import route
@@ -10,6 +11,7 @@ from sink.keys.epochs import Keyring
 from sink.stores import postgres
 from sink.stores import postgres_admin as admin
 from sink.stores import postgres_person as person
+from sink.stores import postgres_reading as reading
 from sink.stores.person import Whom
 
 
@@ -73,6 +75,14 @@ def rows_by_epoch(config: Config) -> dict[int, int]:
     """Return the number of rows of each epoch."""
     with admin.opened(conninfo(config)) as connection:
         return admin.rows_by_epoch(connection)
+
+
+def read(
+    config: Config, table: str, columns: Sequence[str], since: int | None, until: int | None
+) -> Iterator[tuple[Any, ...]]:
+    """Yield columns of a table's view, of rows logged in a range of seconds."""
+    with admin.opened(conninfo(config)) as connection:
+        yield from reading.read(connection, table, columns, since, until)
 
 
 # -- a person's rows
