@@ -23,7 +23,6 @@ def piuparts_finds_nothing_left(suite: Suite) -> None:
             --warn-on-leftovers-after-purge --no-eatmydata /out/*.deb
         """,
         None, f"--bind-ro={suite.package}:/out", f"--bind-ro={suite.base}:/bare",
-        f"--bind={suite.archives}:/var/cache/apt/archives",
     )  # fmt: skip
 
 

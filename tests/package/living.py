@@ -20,8 +20,8 @@ from tests.package.suites import Suite
 MOST_EXPOSED = 1.5  # of systemd-analyze security, of ten
 UNITS = "postsink.service postsink.socket postsink-log.socket"
 INSTALL = (
-    "apt-get -qq -y --no-install-recommends -o Dir::Cache::archives=/shared/archives -o Debug::NoLocking=1 "
-    "-o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold install"
+    "apt-get -qq -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold "
+    "install"
 )
 CONFIG = "/etc/postsink/postsink.yaml"
 OTHERS = "find /var/lib/postsink ! -user _postsink"  # must find nothing
@@ -32,7 +32,7 @@ def installed(
     suite: Suite, layers: Sequence[Path], *more: str, shared: Path | None = None
 ) -> Iterator[tuple[Machine, Mailhost]]:
     """A machine with a Postfix that works, and the package as it starts by itself."""
-    with Machine(suite, layers, suite.package, suite.archives, *([shared] if shared else ())) as machine:
+    with Machine(suite, layers, suite.package, *([shared] if shared else ())) as machine:
         machine.run(f"{INSTALL} {' '.join(more)} {suite.deb}")
         host = Mailhost(machine)
         host.set_up()

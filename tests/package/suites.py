@@ -124,7 +124,6 @@ class Suite:
     def __init__(self, name: str) -> None:
         self.name = name
         self.folder = TOP / name
-        self.archives = self.folder / "archives"
         self.made: dict[str, object] = {}
         self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -138,7 +137,7 @@ class Suite:
         if path.exists() and path.stat().st_mtime < time.time() - STALE:
             shutil.rmtree(self.folder)
         if not path.exists():
-            self.archives.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_suffix(".new")
             shutil.rmtree(new, ignore_errors=True)
             run([
@@ -161,7 +160,7 @@ class Suite:
             new = path.with_suffix(".new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
-            self.inside(below, script, new, f"--bind={self.archives}:/var/cache/apt/archives")
+            self.inside(below, script, new)
             new.rename(path)
         return path
 
@@ -176,12 +175,12 @@ class Suite:
     @once
     def building(self) -> list[Path]:
         """The layers in which the package is built and looked at."""
-        more = "localedef -i tr_TR -f UTF-8 tr_TR.UTF-8\nuseradd --create-home builder"
+        more = "localedef -i tr_TR -f UTF-8 tr_TR.UTF-8\nuseradd --create-home builder\napt-get clean"
         return [self.layer("build", [self.base], f"{install(*BUILD)}\n{more}"), self.base]
 
     @once
     def mailing(self) -> list[Path]:
-        """The layers of a mail host without rsyslog, where the rest need only be unpacked."""
+        """The layers of a mail host without rsyslog, where the rest lies in apt's cache."""
         fetch = f"apt-get -qq -y --no-install-recommends --download-only install {' '.join(LATER)}"
         kind = "echo postfix postfix/main_mailer_type select 'Internet Site' | debconf-set-selections"
         return [self.layer("mail", [self.base], f"{kind}\n{install(*MAIL)}\n{fetch}"), self.base]

@@ -1,16 +1,17 @@
 """The Debian package on Debian 12 and 13: built, examined by Debian's own tools, and living on booted mail hosts.
 
 What can wait for itself does so at the same time: each suite has two threads, one for tools and one for stories. A test
-only asks how its own part ended.
+only asks how its own part ended, and says how long that took.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import product
 
 import pytest
@@ -33,24 +34,14 @@ STORIES: tuple[Part, ...] = (
     living.an_upgrade_keeps_all_and_a_removal_tells_everybody,
     living.rows_go_on_to_postgresql,
 )
-Ends = dict[tuple[str, Part], "Future[None]"]
+Ends = dict[tuple[str, Part], "Future[float]"]
 
 
-def play(suite: Suite, parts: list[Part], ends: Ends, stopped: threading.Event) -> None:
-    """Do one part after the other, whatever becomes of them."""
-    for part in parts:
-        end = ends[suite.name, part]
-        if stopped.is_set():
-            end.cancel()
-            continue
-        try:
-            part(suite)
-        except BaseException as error:
-            end.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            end.set_result(None)
+def timed(part: Part, suite: Suite) -> float:
+    """Do one part; tell how many seconds it took."""
+    begun = time.monotonic()
+    part(suite)
+    return time.monotonic() - begun
 
 
 def tidy() -> None:
@@ -71,19 +62,21 @@ def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
         (item.callspec.params["name"], item.callspec.params["part"]) for item in request.session.items
         if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
     }  # fmt: skip
-    found: Ends = {key: Future() for key in wanted}
-    stopped = threading.Event()
     made = {name: Suite(name) for name in suites.NAMES}
-    with ThreadPoolExecutor(len(made) * 2) as pool:
+    with ExitStack() as pools:
+        found: Ends = {}
         for name, parts in product(made, (TOOLS, STORIES)):
+            line = ThreadPoolExecutor(1)
+            pools.callback(line.shutdown, cancel_futures=True)
             mine = [part for part in parts if (name, part) in wanted]
-            pool.submit(play, made[name], mine, found, stopped)
+            found |= {(name, part): line.submit(timed, part, made[name]) for part in mine}
         yield found
-        stopped.set()
 
 
 @pytest.mark.parametrize("name", suites.NAMES)
 @pytest.mark.parametrize("part", [*TOOLS, *STORIES], ids=lambda part: part.__name__)
-def test_package(name: str, part: Part, ends: Ends) -> None:
+def test_package(name: str, part: Part, ends: Ends, capsys: pytest.CaptureFixture[str]) -> None:
     """How one part ended; see its own words."""
-    ends[name, part].result()
+    seconds = ends[name, part].result()
+    with capsys.disabled():
+        print(f" {seconds:.0f} s of its own")
