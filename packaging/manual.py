@@ -69,8 +69,11 @@ PAGES = (
     ),
     Page(
         "postsink-run", 8, "takes lines of the log as they come",
-        ("postsink run [--stdin] [--daemonize [--pid-file FILE]]", "postsink status [--json]"),
-        (Part("DESCRIPTION", COMMANDS, "## run and omprog"), WHO, EXIT),
+        (
+            "postsink run [--stdin] [--daemonize [--pid-file FILE]]",
+            "postsink status [--json | --check] [--max-silence TIME] [--max-wait TIME]",
+        ),
+        (Part("DESCRIPTION", COMMANDS, "## run and omprog"), Part("STATUS", "docs/status.md"), WHO, EXIT),
         "postsink(1), postsink-omprog(8), postsink-enable(8), postsink.yaml(5), systemd.service(5)",
     ),
     Page(

@@ -94,19 +94,19 @@ def _age(text: str) -> int:
     return seconds
 
 
+def _limit(text: str) -> int:
+    seconds = config.seconds_of(text)
+    if seconds is None or seconds > 366 * 86_400:
+        raise argparse.ArgumentTypeError("must be a time like 10m, at most 366d")
+    return seconds
+
+
 def _stream(text: str) -> str:
     if not (0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum() and text.isascii()):
         raise argparse.ArgumentTypeError("must be a name of letters, digits, - and _")
     return text
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; `command` is the command's name."""
-    top = _Parser(
-        prog="postsink",
-        description="Keeps knowledge of a mail host's mail without keeping its users' addresses.",
-        allow_abbrev=False,
-    )
 def _name(text: str) -> str:
     if not (0 < len(text) <= 64 and text.isascii() and text.translate(_IN_NAMES).isalnum()):
         raise argparse.ArgumentTypeError("must be a name of letters, digits, blanks, . - and _")
@@ -126,6 +126,13 @@ def _asked(text: str) -> frozenset[str]:
     return found
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; `command` is the command's name."""
+    top = _Parser(
+        prog="postsink",
+        description="Keeps knowledge of a mail host's mail without keeping its users' addresses.",
+        allow_abbrev=False,
+    )
     _config_option(top)
     top.add_argument("--version", action="version", version=f"postsink {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -154,8 +161,14 @@ def _asked(text: str) -> frozenset[str]:
     one.add_argument("--direct", action="store_true", help="without a daemon: keep what comes of them itself")
     one.add_argument("--again", type=int, help=argparse.SUPPRESS)
 
-    one = command("status", "show what the daemon has done")
-    one.add_argument("--json", action="store_true", help="as one JSON object")
+    one = command("status", "show what the daemon has done, and what is wrong with it")
+    shown = one.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="as one JSON object")
+    shown.add_argument("--check", action="store_true", help="one line, and the exit status, for Nagios or Icinga")
+    words = "how long a host may log nothing, like 10m; default: for ever"
+    one.add_argument("--max-silence", type=_limit, metavar="TIME", help=words)
+    words = "how old a row may be that waits for the database; default 1h"
+    one.add_argument("--max-wait", type=_limit, default=3600, metavar="TIME", help=words)
 
     _keys_and_rows(command)
     _mail_host(command)
@@ -179,6 +192,8 @@ def _keys_and_rows(command: Adder) -> None:
     one.add_argument("--again", action="store_true", help="forget all that were forgotten: after a restore")
     one.add_argument("--yes", action="store_true", help="do not ask")
 
+    _export_options(command("export", "write a data set for others, coarse and with tokens of its own"))
+
     one = command("explain", "show what becomes of each line, with addresses")
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
     one.add_argument("--year", type=_year, help="year of the first line without one")
@@ -191,21 +206,6 @@ def _keys_and_rows(command: Adder) -> None:
     one.add_argument("--yes", action="store_true", help="do not ask before prune and reset")
 
 
-def _mail_host(command: Adder) -> None:
-    _export_options(command("export", "write a data set for others, coarse and with tokens of its own"))
-
-    words = ("rsyslog", "syslog-ng", "journald", "postfix")
-    one = command("enable", "tell syslog or Postfix of postsink")
-    one.add_argument("word", choices=words, metavar="PROGRAM", help="rsyslog, syslog-ng, journald or postfix")
-    one.add_argument("--subject", choices=("size", "none"), metavar="WHAT", help="of postfix: size or none")
-    one.add_argument("--dry-run", action="store_true", help="show what would be done")
-
-    one = command("disable", "take back what enable did")
-    one.add_argument("word", choices=(*words, "all"), metavar="PROGRAM", help="one of those, or all")
-    one.add_argument("--dry-run", action="store_true", help="show what would be done")
-
-    one = command("doctor", "find where raw lines still reach a disk, or secrets are open")
-    words_of_root = "look at the host under this folder, such as a mounted image"
 def _export_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--recipient", type=_name, required=True, metavar="NAME", help="who gets it; part of its key")
     one.add_argument("--release", type=_name, required=True, metavar="ID", help="which data set; part of its key")
@@ -220,6 +220,19 @@ def _export_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--with", dest="asked", type=_asked, default=frozenset(), metavar="WORDS", help=words)
 
 
+def _mail_host(command: Adder) -> None:
+    words = ("rsyslog", "syslog-ng", "journald", "postfix")
+    one = command("enable", "tell syslog or Postfix of postsink")
+    one.add_argument("word", choices=words, metavar="PROGRAM", help="rsyslog, syslog-ng, journald or postfix")
+    one.add_argument("--subject", choices=("size", "none"), metavar="WHAT", help="of postfix: size or none")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+    one = command("disable", "take back what enable did")
+    one.add_argument("word", choices=(*words, "all"), metavar="PROGRAM", help="one of those, or all")
+    one.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+    one = command("doctor", "find where raw lines still reach a disk, or secrets are open")
+    words_of_root = "look at the host under this folder, such as a mounted image"
     one.add_argument("--root", type=Path, metavar="FOLDER", default=Path("/"), help=words_of_root)
     one.add_argument("--json", action="store_true", help="as one JSON object")
 

@@ -120,10 +120,11 @@ def _omprog(settings: Config, given: argparse.Namespace) -> int:
     return relay.run(settings)
 
 
-def _status(settings: Config, given: argparse.Namespace) -> int:
-    from sink.service import status
+def _status(_: Config, given: argparse.Namespace) -> int:
+    from sink.service import status, verdict
 
-    return status.run(_as_owner(settings), as_json=given.json)
+    options = status.Options(given.json, given.check, verdict.Limits(given.max_silence, given.max_wait))
+    return status.run(lambda: _as_owner(config.load(given.config)), options)
 
 
 def _enable(settings: Config, given: argparse.Namespace) -> int:
@@ -159,8 +160,8 @@ def main(typed: Sequence[str] | None = None) -> int:
     try:
         given = arguments.parser().parse_args(typed)
         # doctor reads the config of another root, and opens no file that it names; what is enabled can be taken back
-        # whatever the config says
-        needs_none = given.command in ("doctor", "disable")
+        # whatever the config says; status says in its own words that a config is wrong
+        needs_none = given.command in ("doctor", "disable", "status")
         settings = Config() if needs_none else config.load(given.config)
         status = COMMANDS[given.command](settings, given)
     except SystemExit as end:  # of --help and --version

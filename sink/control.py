@@ -7,7 +7,7 @@ import json
 import socket
 from pathlib import Path
 
-from sink.fault import UNAVAILABLE, Fault
+from sink.fault import NOPERM, UNAVAILABLE, Fault
 
 PATIENCE = 5.0  # seconds for a question, and for an answer
 
@@ -18,7 +18,7 @@ def place(store: Path) -> Path:
 
 
 def ask(store: Path, question: str) -> dict[str, object]:
-    """Ask the daemon of a store; raises Fault 69 where none answers."""
+    """Ask the daemon of a store; raises Fault 69 where none answers, 77 where only others may ask."""
     try:
         with socket.socket(socket.AF_UNIX) as one:
             one.settimeout(PATIENCE)
@@ -26,6 +26,8 @@ def ask(store: Path, question: str) -> dict[str, object]:
             one.sendall(json.dumps({"ask": question}).encode() + b"\n")
             with one.makefile("rb") as file:
                 found = json.loads(file.readline())
+    except PermissionError:
+        raise Fault(NOPERM, "only root, and who runs the daemon, may ask it; run this as one of them") from None
     except (OSError, ValueError):
         raise Fault(UNAVAILABLE, "no daemon answers; start it: systemctl start postsink, or postsink run") from None
     assert isinstance(found, dict)

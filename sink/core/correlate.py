@@ -13,7 +13,7 @@ from typing import Any
 from sink.core.deliveries import Link
 from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
 from sink.core.headers import Facts
-from sink.core.hosts import Host
+from sink.core.hosts import Host, Standing
 from sink.core.links import LINGER, Links
 from sink.core.messages import Message, Waiting
 from sink.core.openmessages import OpenMessages
@@ -105,6 +105,11 @@ class Correlator:
                 continue
             self._release(host, list(host.slots))
             self._end_due(host, host.clock + int(quiet))
+
+    def standing(self) -> Standing:
+        """Return how the stream stands."""
+        clocks = {host.text: host.clock for host in self.hosts.values() if host.clock >= 0}
+        return Standing(len(self.messages), self.messages.since(), clocks)
 
     def flush(self) -> None:
         """Let every waiting row leave: no line will follow."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sink.core.facts import Fact
 
@@ -48,3 +48,11 @@ class Host:
         self.heard: float | None = None  # wall clock at which the log clock stood still
         self.read = -1  # where it stood then
         self.kept = b""  # its clock as the store last had it
+
+
+class Standing(NamedTuple):
+    """How a stream stands, for who looks at it now and then."""
+
+    open_messages: int
+    oldest: int | None  # the first second of the open message that was opened first
+    clocks: dict[str, int]  # where each host's log clock stands

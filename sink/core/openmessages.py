@@ -91,6 +91,11 @@ class OpenMessages:
         tokens = list(islice(self._all, number))
         return [message for token in tokens if (message := self.find(token)) is not None]
 
+    def since(self) -> int | None:
+        """Return the first second of the message that was opened first, None where none is open."""
+        found = next(iter(self._all.values()), None)
+        return first_of(found[:-LOOK]) if isinstance(found, bytes) else None if found is None else found.first
+
     def has_news(self) -> bool:
         """Tell whether changes() would give anything."""
         return bool(self._changed or self._dropped)

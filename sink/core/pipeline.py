@@ -16,7 +16,7 @@ from sink.core.epochs import Epoch, Parsers
 from sink.core.facts import ARRIVED
 from sink.core.forgetting import Chance
 from sink.core.grammar import ignored_words
-from sink.core.hosts import Host
+from sink.core.hosts import Host, Standing
 from sink.core.links import links_of
 from sink.core.messages import Message
 from sink.core.notices import CONNECTIONS, LEVELS, is_sasl_failure, notice
@@ -327,9 +327,9 @@ class Pipeline:
         correlator = self._correlator
         return bool(correlator.rows or self._rejects or correlator.messages.has_news() or correlator.links.has_news())
 
-    def open_messages(self) -> int:
-        """Return the number of open messages."""
-        return len(self._correlator.messages)
+    def standing(self) -> Standing:
+        """Return how many messages are open, and where clocks stand."""
+        return self._correlator.standing()
 
     def state(self) -> dict[bytes, bytes]:
         """Return the whole open state by token, for a store."""

@@ -92,6 +92,14 @@ def _plain(text: bytes, place: int) -> int:
     return int(plain[place])
 
 
+def in_order(state: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return open state as it grew: who is opened first comes first; raises StateError.
+
+    A store gives it by token, and of too many messages the oldest are forgotten.
+    """
+    return dict(sorted(state.items(), key=lambda one: first_of(one[1]) if is_message(one[0]) else 0))
+
+
 def is_message(token: bytes) -> bool:
     """Tell whether a token is a message's, not a link's or a clock's."""
     return not token.startswith((b"host:", b"link:"))

@@ -56,7 +56,6 @@ class Daemon:
         self._stuck = self._ended = self._anew = False  # ended: standard input; anew: another one is to go on
         self.left: tuple[Heritage, sockets.Left] | None = None  # to that one
         self._failing: float | None = None  # since when the store has taken nothing
-        self._dropped = 0  # datagrams, while the store could take no more
         self._committed = self._ticked = self._watched = self._tried = time.monotonic()
         self._control = Control(config.store, self._ask)
         self._signals = Signals()
@@ -224,11 +223,12 @@ class Daemon:
 
     def _drop(self) -> None:
         """Take datagrams and drop them: whoever logs by them waits for room, and mail comes first (law 8)."""
-        before = self._dropped
-        self._dropped += sum([len(source.read()) for source in self._ready if self._is_dropped(source)])
+        figures = self._live.figures
+        before = figures.dropped
+        figures.dropped += sum([len(source.read()) for source in self._ready if self._is_dropped(source)])
         self._ready = [source for source in self._ready if not self._is_dropped(source)]
-        if before // ALARM != self._dropped // ALARM or (self._dropped and not before):
-            say(f"dropped {self._dropped} datagrams since the start: the store can't take more")
+        if before // ALARM != figures.dropped // ALARM or (figures.dropped and not before):
+            say(f"dropped {figures.dropped} datagrams since the start: the store can't take more")
 
     def _commit(self) -> None:
         done = self._live.commit()
@@ -271,7 +271,7 @@ class Daemon:
     def _ask(self, question: str) -> dict[str, object]:
         """Answer the control socket."""
         if question == "status":
-            return {"ok": True, **self._live.status(), "dropped": self._dropped, "stuck": self._stuck}
+            return {"ok": True, **self._live.status(), **self._live.waiting(), "stuck": self._stuck}
         if question == "reload":
             self._signals.reloading = True
             return {"ok": True}

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from sink.config import Config
 from sink.core.batch import Batch
 from sink.core.pipeline import Pipeline
-from sink.core.state import StateError
+from sink.core.state import StateError, in_order
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, DATA, TEMPFAIL, Fault
 from sink.installation import Opened, Stamp, bind_store, open_store, pipeline, stamp_of, unlock_keyring
 from sink.keys.epochs import Keyring
 from sink.service.anew import Heritage
+from sink.service.figures import Figures
 from sink.service.keeper import Keeper
 from sink.service.words import Seldom, say
 from sink.stores import forgotten, locks
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from sink.service.outbox import Outbox
 
 STREAM = "live"
-COUNTS = ("lines", "postfix_lines", "delivery_lines", "ignored", "not_understood", "not_syslog", "too_long",
-          "epoch_destroyed",
-          "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown")
+COUNTS = ("lines", "postfix_lines", "delivery_lines", "expired_lines", "ignored", "not_understood", "not_syslog",
+          "too_long", "without_daemon", "without_sender", "rejects_not_kept", "epoch_destroyed",
+          "sasl_failures", "connections_lost", "connections_timed_out", "connections_of_errors", "warnings_not_shown",
+          "deliveries", "rejects")
+BY_DAEMON = "not_understood:"
 BUSY = 200  # ms that a commit waits for another command, and all else with it; then it is tried again
 COLLECT = 3_600.0  # seconds
 AGAIN = 10.0  # seconds until a keyring that can't be loaded is tried again; a boundary is written 60 ahead
@@ -65,6 +68,7 @@ class Live:
             self._forgotten = self._listed(config)
             self._pipeline = self._made()
             _resume(self._pipeline, self._store.state(STREAM))
+            self.figures = Figures(time.time(), self._pipeline.standing())
             self._keep_forgetting(self._forgotten)
         except BaseException:
             self._store.close()
@@ -105,6 +109,7 @@ class Live:
     def tick(self, now: float) -> None:
         """Let wall clock pass, in seconds that only grow."""
         self._pending.extend(self._pipeline.tick(now))
+        self.figures.look(time.time(), self._pipeline.standing(), self._counted())
         if now > self._collected + COLLECT:  # what errors may have left
             self._collected = now
             gc.collect()
@@ -128,6 +133,7 @@ class Live:
             if fault.status in HOPELESS:
                 raise
             return False
+        self.figures.note(pending, time.time())
         self._pending = Batch([], [], {}, [], [])
         self.deliveries += deliveries
         self.rejects += rejects
@@ -238,18 +244,30 @@ class Live:
         for words, number in found.items():
             seldom.note(f"Postfix says: {words}", number)
 
-    def status(self) -> dict[str, object]:
-        """Return counts since the start, and the number of open messages."""
+    def _counted(self) -> Counter[str]:
+        """Return counts since the start; of rows and refusals those that were new."""
         counts = self.counts + self._pipeline.counts
+        counts["deliveries"], counts["rejects"] = self.deliveries, self.rejects
+        return counts
+
+    def status(self) -> dict[str, object]:
+        """Return figures; what it costs does not grow with what waits for a database."""
+        now, counts = time.time(), self._counted()
+        epoch = self._opened.keys.at(int(now))
+        daemons = {name.partition(":")[2]: number for name, number in counts.items() if name.startswith(BY_DAEMON)}
         return {
             **{name: counts[name] for name in COUNTS},
-            "deliveries": self.deliveries,
-            "rejects": self.rejects,
-            "open_messages": self._pipeline.open_messages(),
+            "not_understood_by_daemon": daemons,
+            **self.figures.told(now, self._pipeline.standing(), counts),
             "not_committed": self.waiting_rows,
-            "epoch": self._opened.keys.at(int(time.time())).number,
-            **({} if self._outbox is None else self._outbox.status()),
+            "epoch": epoch.number,
+            "epoch_since": epoch.since,
+            **({} if self._outbox is None else self._outbox.trouble()),
         }
+
+    def waiting(self) -> dict[str, object]:
+        """Return how many rows wait for a database, and since when; nothing where there is none."""
+        return {} if self._outbox is None else self._outbox.waiting()
 
     def close(self) -> None:
         """Close the store."""
@@ -279,6 +297,6 @@ def _reader(zone: tzinfo) -> Reader:
 
 def _resume(pipe: Pipeline, state: dict[bytes, bytes]) -> None:
     try:
-        pipe.resume(state)
+        pipe.resume(in_order(state))
     except StateError:
         raise Fault(CONFIG, "the store's open messages are of another version; start its own postsink once") from None

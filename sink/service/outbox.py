@@ -11,6 +11,17 @@ from sink.stores.sqlite import SqliteStore
 
 FAREWELL = 5.0  # seconds for a transaction under way
 
+# What goes wrong with a database, by the first characters of its SQLSTATE [PostgreSQL, appendix A].
+CLASSES = {
+    "connection": "connection", "08": "connection", "refused": "refused", "25": "read-only", "40": "conflict",
+    "53": "resources", "55": "locked", "57": "interrupted",
+}  # fmt: skip
+
+
+def class_of(trouble: str) -> str:
+    """Return a word of CLASSES for what a drain says, or "other"."""
+    return CLASSES.get(trouble) or CLASSES.get(trouble[:2], "other")
+
 
 class Outbox:
     """Rows on their way. Fault 78 where the conninfo is none."""
@@ -20,6 +31,7 @@ class Outbox:
         self._most = config.outbox
         self._route = route(config, keys)
         self._drain = Drain(self._route, say)
+        self._left = 0  # rows that left by drains that have ended
         self._looked = time.monotonic()
 
     def begin(self) -> None:
@@ -34,14 +46,25 @@ class Outbox:
         if now > self._looked + MINUTE:
             self._looked = now
             if not self._drain.is_alive():
-                self._drain = Drain(self._route, say)
+                ended, self._drain = self._drain, Drain(self._route, say)
+                self._left += ended.left
+                self._drain.last = ended.last
                 self._drain.start()
 
-    def status(self) -> dict[str, object]:
-        """Return how many rows wait, since when, and what the trouble is with the database."""
+    def waiting(self) -> dict[str, object]:
+        """Return how many rows wait, and since when."""
         number, oldest = self._store.depth()
+        return {"outbox": number, "outbox_since": oldest}
+
+    def trouble(self) -> dict[str, object]:
+        """Return what the trouble is with the database, and what the last one was, and when."""
         found = self._drain.trouble or ("well" if self._drain.is_alive() else "ended")
-        return {"outbox": number, "outbox_since": oldest, "database": found}
+        last = self._drain.last
+        return {
+            "database": found,
+            "outbox_left": self._left + self._drain.left,
+            "last_trouble": None if last is None else {"class": class_of(last.what), "at": int(last.at)},
+        }
 
     def close(self, seconds: float = FAREWELL) -> None:
         """Stop, and wait for a transaction under way; rows that did not leave stay in the store."""

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sink.fault import TEMPFAIL, Fault
 from sink.stores.outbox import moving
@@ -27,10 +28,18 @@ MINUTE = 60.0  # seconds in which a trouble that comes and goes is told once
 Say = Callable[[str], object]
 
 
+class Trouble(NamedTuple):
+    """What went wrong: a SQLSTATE, "connection" or "refused"; and when, in UTC seconds."""
+
+    what: str
+    at: float
+
+
 class Drain(threading.Thread):
     """Moves rows until it is stopped, or has finished. Fault 78 where the conninfo is none.
 
     moved: new rows by table since the start; trouble: a SQLSTATE, "connection" or "refused", "" where all is well;
+    last: the last trouble there was;
     fault: what ended it, where it is strict: then the first Fault does. advice: lines for the admin.
     """
 
@@ -39,6 +48,7 @@ class Drain(threading.Thread):
         self.moved = {"delivery": 0, "reject": 0}
         self.left = 0  # rows that left the outbox
         self.trouble = ""
+        self.last: Trouble | None = None
         self.fault: Fault | None = None
         self.has_finished = False
         self.advice = check(route.conninfo)
@@ -127,7 +137,7 @@ class Drain(threading.Thread):
         self.trouble, self._complained = "", False
 
     def _trouble(self, what: str, words: str) -> None:
-        self.trouble = what
+        self.trouble, self.last = what, Trouble(what, time.time())
         self._complained |= self._tell(words)
 
     def _tell(self, words: str) -> bool:

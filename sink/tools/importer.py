@@ -87,7 +87,7 @@ class Import:
         batch.puts.update(self._pipeline.state())
         batch.drops.extend(token for token in old if token not in batch.puts)
         self.commit()
-        return self._pipeline.open_messages()
+        return self._pipeline.standing().open_messages
 
 
 def run(config: Config, options: Options) -> int:

@@ -130,6 +130,7 @@ COMMANDS = (
     command("forget --yes", stdin=PERSON, store=True),
     command("status", daemon=True),
     command("status --json", daemon=True),
+    command("status --check --max-silence 10m --max-wait 2h", daemon=True),
     command("enable rsyslog --dry-run", status=TRIED),
     command("enable syslog-ng --dry-run", status=TRIED),
     command("enable journald --dry-run", status=TRIED),

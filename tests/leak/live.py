@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from sink.fault import OK
+from sink.fault import FINDINGS, OK
 from tests.integration.live.confirming import Confirming, deliver, send_datagrams, send_plain
 from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually
 from tests.leak import planted
@@ -48,6 +48,17 @@ def confirming(drive: Drive) -> None:
     lines = all_lines()
     assert deliver(service.stream, lines, 100) == len(lines)
     service.said.until("Postfix says")
+    ended(drive, service)
+
+
+def told(drive: Drive) -> None:
+    """What the daemon says of itself when it has taken every kind of line, in each form."""
+    service = drive.serve()
+    assert deliver(service.stream, all_lines(), 100) == len(all_lines())
+    eventually(lambda: service.status()["hosts"])
+    for form in ((), ("--json",), ("--check",)):
+        said = drive.run("status", "--max-silence", "366d", *form, status=(OK, FINDINGS))
+        assert "lines" in said
     ended(drive, service)
 
 
@@ -245,6 +256,7 @@ def on_a_terminal(*words: str) -> Case:
 LIVE = (
     Case("run: lines that are confirmed", confirming, ("run",)),
     Case("run: plain lines", plain_stream),
+    Case("run: asked what it has done", told),
     Case("run: datagrams", datagrams),
     Case("run --stdin: a pipe", pipe, ("run --stdin",)),
     Case("run --stdin: a file", plain_file),

@@ -314,9 +314,9 @@ def test_an_ended_message_is_forgotten_a_minute_later(end: str) -> None:
     play.at(0, client(), message_id(), active())
     play.at(1, ENDS[end])
     play.at(LINGER, CONNECT)
-    assert (play.pipe.open_messages(), play.forgotten()) == (1, {})
+    assert (play.pipe.standing().open_messages, play.forgotten()) == (1, {})
     play.at(LINGER + 1, CONNECT)
-    assert (play.pipe.open_messages(), play.forgotten()) == (0, {"ended": 1})
+    assert (play.pipe.standing().open_messages, play.forgotten()) == (0, {"ended": 1})
 
 
 def test_a_refused_recipient_ends_no_message() -> None:
@@ -328,7 +328,7 @@ def test_a_refused_recipient_ends_no_message() -> None:
     )
     play.at(1, ID + refused)
     play.at(1 + 2 * LINGER, CONNECT)
-    assert play.pipe.open_messages() == 1
+    assert play.pipe.standing().open_messages == 1
 
 
 def test_lines_after_the_end_still_count() -> None:
@@ -346,9 +346,9 @@ def test_a_message_that_was_never_active_is_forgotten_after_an_hour() -> None:
     play.at(600, message_id())
     for second in range(1000, 600 + UNQUEUED, 500):
         play.at(second, CONNECT)
-    assert play.pipe.open_messages() == 1
+    assert play.pipe.standing().open_messages == 1
     play.at(600 + UNQUEUED, CONNECT)
-    assert (play.pipe.open_messages(), play.forgotten()) == (0, {"never_active": 1})
+    assert (play.pipe.standing().open_messages, play.forgotten()) == (0, {"never_active": 1})
 
 
 def test_an_open_message_is_remembered_as_long_as_patience_says() -> None:
@@ -359,9 +359,9 @@ def test_an_open_message_is_remembered_as_long_as_patience_says() -> None:
     while second + 500 < 500 + 2 * HOUR:
         second += 500
         play.at(second, CONNECT)
-    assert play.pipe.open_messages() == 1
+    assert play.pipe.standing().open_messages == 1
     play.at(500 + 2 * HOUR, CONNECT)
-    assert (play.pipe.open_messages(), play.forgotten()) == (0, {"out_of_patience": 1})
+    assert (play.pipe.standing().open_messages, play.forgotten()) == (0, {"out_of_patience": 1})
 
 
 def test_wall_clock_forgets_too() -> None:
@@ -369,7 +369,7 @@ def test_wall_clock_forgets_too() -> None:
     play.at(0, client(), active(), removed())
     play.tick(0)
     play.tick(LINGER - 1)
-    assert play.pipe.open_messages() == 1
+    assert play.pipe.standing().open_messages == 1
     play.tick(LINGER)
     assert play.forgotten() == {"ended": 1}
 
@@ -381,7 +381,7 @@ def test_a_queue_id_that_only_a_link_names_is_forgotten_soon() -> None:
     play.at(LINGER + HOLD + 1, CONNECT, to(b"carol"))
     play.at(LINGER + 2 * HOLD + 2, CONNECT)
     assert play.forgotten() == {"named_only": 1}
-    assert play.pipe.open_messages() == 1
+    assert play.pipe.standing().open_messages == 1
 
 
 def test_a_parent_stays_while_a_child_that_inherits_is_open() -> None:
@@ -392,7 +392,7 @@ def test_a_parent_stays_while_a_child_that_inherits_is_open() -> None:
     play.at(1, OTHER + b": client=localhost[127.0.0.1]", active(queue_id=OTHER), removed())
     for second in range(500, 3_500, 500):
         play.at(second, CONNECT)
-    assert play.pipe.open_messages() == 2
+    assert play.pipe.standing().open_messages == 2
     play.at(3_600, to(b"carol", OTHER), removed(OTHER))
     row = ended_by(play)[-1]
     assert (row["origin"], row["first_seen"]) == ("smtpd", START * 1_000_000)
@@ -411,7 +411,7 @@ def test_there_is_a_cap_and_the_oldest_goes_first() -> None:
     play.at(0, client(ids[0]), to(queue_id=ids[0]))
     for second, queue_id in enumerate(ids[1:4], 1):
         play.at(second, client(queue_id), active(queue_id=queue_id))
-    assert play.pipe.open_messages() == 3
+    assert play.pipe.standing().open_messages == 3
     assert play.forgotten() == {"too_many": 1}
     assert len(play.rows) == 1  # it left before its time, but it left
     play.at(4, to(queue_id=ids[1]), to(b"carol", ids[0]))
@@ -460,8 +460,8 @@ def test_messages_that_name_each_other_are_forgotten_all_the_same() -> None:
             line(0, client(one)), line(0, active(queue_id=one)),
             line(1, to(queue_id=one, said=b"250 2.0.0 Ok: queued as " + other)), line(1, one + b": removed"),
         ])  # fmt: skip
-    assert pipe.open_messages() == 2
+    assert pipe.standing().open_messages == 2
     # A clock goes on ten minutes at a time, unless three lines agree.
     for at in range(0, RULES.patience + 10 * LINGER, AHEAD // 2):
         pipe.feed([line(at, b"statistics: x")])
-    assert pipe.open_messages() == 0
+    assert pipe.standing().open_messages == 0

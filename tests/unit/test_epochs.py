@@ -227,7 +227,7 @@ def test_an_open_message_whose_key_is_gone_is_not_taken_up_and_not_kept() -> Non
     log.at(BOUNDARY, client(OTHER), active(queue_id=OTHER))
     assert log.store.counts()["open_message"] == 3  # and the clock
     log.restart(epochs(BOUNDARY, destroyed=1))
-    assert log.pipe.open_messages() == 1
+    assert log.pipe.standing().open_messages == 1
     log.feed([])
     assert log.store.counts()["open_message"] == 2
     log.at(BOUNDARY + 1, to(queue_id=OTHER), to())
@@ -246,7 +246,7 @@ def test_rows_that_wait_leave_before_their_key_does() -> None:
     log.at(BOUNDARY, client(OTHER), active(queue_id=OTHER), to(queue_id=OTHER))
     log.pipe.part({1})
     log.feed([])
-    assert log.pipe.open_messages() == 1
+    assert log.pipe.standing().open_messages == 1
     assert [row["epoch"] for row in log.store.take("delivery_text")] == [1]
     assert len([token for token in log.store.state("live") if not token.startswith(b"host:")]) == 1
     rows, _ = log.end()

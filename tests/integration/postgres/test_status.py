@@ -1,0 +1,45 @@
+"""What the daemon says of a database that is away, and of rows that wait for it."""
+
+from __future__ import annotations
+
+import json
+
+from sink.fault import FINDINGS, OK
+from tests.integration.asking import ask
+from tests.integration.live.confirming import deliver
+from tests.integration.live.service import Service, eventually
+from tests.integration.live.test_status import PERFORMANCE, checked
+from tests.integration.postgres.driving import RESTLESS
+from tests.integration.postgres.server import Database
+from tests.judges.program import Program, Row
+from tests.unit.test_docs import TOP, cells, section
+
+KEYS = cells(section((TOP / "docs/status.md").read_text(), "## The JSON object"), 0)
+
+
+def test_a_database_that_is_away(live: Program, database: Database, some_lines: list[bytes], wanted: list[Row]) -> None:
+    """Critical where rows are too old, a warning before that, and well when it is back; the last is remembered."""
+    with database.away():
+        service = Service(live, bug=RESTLESS)
+        assert deliver(service.stream, some_lines, 100) == len(some_lines)
+        service.said.until("the database is away or busy")
+        eventually(lambda: service.status()["outbox"] == len(wanted))
+        old, young = checked(live, "--max-wait", "1m"), checked(live, "--max-wait", "366d")
+        answer = ask(live, "status")
+    with service:
+        service.said.until("the database is back")
+        eventually(lambda: service.status()["outbox"] == 0)
+        found = json.loads(ask(live, "status", "--json").out)
+        back = checked(live)
+        assert service.stop() == OK
+    assert (old.status, young.status, back.status) == (2, 1, OK)
+    assert "wait for the database" in old.out and "wait for the database" not in young.out
+    assert "the database: connection" in young.out
+    assert f" outbox={len(wanted)} outbox_age=" in old.out and " outbox=0 outbox_age=0s;;3600;0" in back.out
+    assert PERFORMANCE.fullmatch(back.out.partition(" | ")[2].rstrip("\n"))
+    assert answer.status == FINDINGS
+    assert f"outbox: {len(wanted):,} rows wait, the oldest logged 2026-11-02T08:00:" in answer.out
+    assert (found["database"], found["outbox_since"], found["outbox_left"]) == ("well", None, len(wanted))
+    assert found["last_trouble"]["class"] == "connection"
+    assert found["started"] - 1 <= found["last_trouble"]["at"] <= found["now"]
+    assert found.keys() == set(KEYS)
