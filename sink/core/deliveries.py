@@ -38,26 +38,30 @@ MOST_CACHED = 2_048  # fields of a line, clear text in RAM only
 LONGEST_LINK = 27  # bytes from the "ed as " before a queue id to the line's end
 
 # log_adhoc() [src/global/log_adhoc.c], in its own order; other orders go the slow way
-_TO = re.compile(rb"to=" + ADDRESS, re.DOTALL).fullmatch
+TO = re.compile(rb"to=" + ADDRESS, re.DOTALL).fullmatch
 _TIME = rb"\d{1,9}(?>(?:\.\d{1,6})?)"
 _NUMBER = rb"(?:0|[1-9]\d{0,8})(?>(?:\.\d{1,6})?)"
 _FOUR = _NUMBER + rb"(?:/" + _NUMBER + rb"){3}"
 _ENHANCED = rb"[245]\.\d{1,3}\.\d{1,3}"
 _REPLY = rb"\((?>(?:host [^ ]*+ (?:said|refused to talk to me): )?)([245]\d\d)[ -]"
-_PLAIN = re.compile(
+PLAIN = re.compile(
     rb"delay=(" + _TIME + rb"), delays=(" + _FOUR + rb"), dsn=(" + _ENHANCED + rb"), status=([A-Za-z-]++)"
     rb"(?= (?>(?:" + _REPLY + rb")?)) (.*+)",
     re.DOTALL,
 ).fullmatch
-_DELIVERY = re.compile(
+DELIVERY = re.compile(
     rb"to=" + ADDRESS + rb", (?:orig_to=" + ADDRESS + rb", )?relay=([^,]++), (?:conn_use=\d++, )?"
-    rb"delay=([\d.]++), (?:delays=([\d./]++), )?(?:tls=[^,]*+, )?(?:dsn=([\d.]++), )?status=([A-Za-z-]++)",
+    rb"delay=([\d.]++), (?:delays=([\d./]++), )?(?:tls=([^,]*+), )?(?:dsn=([\d.]++), )?status=([A-Za-z-]++)",
     re.DOTALL,
 )
 _BARE = rb"|([^<, ][^, ]*+))"  # archives mask addresses without their <>
-_RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + _BARE + rb"(?:, orig_to=(?:" + ADDRESS + _BARE + rb")?,? ", re.DOTALL)
-_STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
-_DELAYS, _DELAY, _DSN, _SAID = (re.compile(part) for part in (_FOUR, _TIME, _ENHANCED, _REPLY))
+RECIPIENT = re.compile(rb"to=(?:" + ADDRESS + _BARE + rb"(?:, orig_to=(?:" + ADDRESS + _BARE + rb")?,? ", re.DOTALL)
+STATUS = re.compile(rb"([A-Za-z-]++)(.*+)", re.DOTALL)
+DELAYS, DELAY, DSN, SAID_CODE = (re.compile(part) for part in (_FOUR, _TIME, _ENHANCED, _REPLY))
+# what a peer said, and to which command [smtp_trouble.c, smtp_chat.c]
+PEER_SAID = re.compile(
+    rb"(delivery temporarily suspended: )?(?:host ([^ ]*+) (said|refused to talk to me): )?(.*+)", re.DOTALL
+).fullmatch
 
 
 class DeliveryReader:
@@ -72,7 +76,7 @@ class DeliveryReader:
         self._relay = lru_cache(MOST_CACHED)(self._relay_field)
 
     def _to_field(self, field: bytes) -> Party | None:
-        match = _TO(field)
+        match = TO(field)
         return self._book.party(match[1]) if match else None
 
     def _relay_field(self, field: bytes) -> Relay | None:
@@ -83,25 +87,25 @@ class DeliveryReader:
         # Fields in log_adhoc()'s own order, no ", " in the address: four of five lines.
         fields = text.split(b", ", 2)
         if len(fields) == 3:
-            party, relay, plain = self._to(fields[0]), self._relay(fields[1]), _PLAIN(fields[2])
+            party, relay, plain = self._to(fields[0]), self._relay(fields[1]), PLAIN(fields[2])
             if party is not None and relay is not None and plain is not None:
                 delay, delays, dsn, word, code, said = plain.groups()
                 return self._attempt(party, NO_ADDRESS, relay, float(delay), delays, dsn, word, code, said)
-        match = _DELIVERY.match(text)
+        match = DELIVERY.match(text)
         if match is None:
             return self._unordered(text)
-        to, original, hop, delay, delays, dsn, word = match.groups()
+        to, original, hop, delay, delays, _, dsn, word = match.groups()
         said = text[match.end() + 1 :]
         return self._checked(to, original, hop, delay, delays, dsn, word, said)
 
     def _unordered(self, text: bytes) -> Event | None:
         """Read a delivery line whose fields come in another order, or with others among them."""
-        found = _RECIPIENT.match(text)
+        found = RECIPIENT.match(text)
         if found is None:
             return None
         # Up to the first status=: what stands in its parentheses may hold a whole forged line.
         fields, equals, rest = text[found.end() - 1 :].partition(b" status=")
-        status = _STATUS.match(rest)
+        status = STATUS.match(rest)
         if not equals or status is None:
             return None
         named = dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field)
@@ -118,14 +122,14 @@ class DeliveryReader:
     ) -> Event | None:  # fmt: skip
         """Return the event of an attempt's fields, of which none but the status need be right."""
         party = self._book.party
-        code = _SAID.match(said)
+        code = SAID_CODE.match(said)
         return self._attempt(
             party(to),
             NO_ADDRESS if original is None else party(original)[0],
             self._relay(b"relay=" + hop) or NO_RELAY,
-            float(delay) if delay and _DELAY.fullmatch(delay) else "",
-            delays if delays and _DELAYS.fullmatch(delays) else b"",
-            dsn if dsn and _DSN.fullmatch(dsn) else b"",
+            float(delay) if delay and DELAY.fullmatch(delay) else "",
+            delays if delays and DELAYS.fullmatch(delays) else b"",
+            dsn if dsn and DSN.fullmatch(dsn) else b"",
             word,
             code[1] if code else None,
             said,
@@ -161,9 +165,15 @@ class DeliveryReader:
         ), None, link  # fmt: skip
 
     def _link(self, said: bytes) -> Link | None:
-        at = said.rfind(b"ed as ")
-        following = said[at + 6 :].rstrip(b")")
-        before = said[max(at - 7, 0) : at]
-        if before.endswith((b" queu", b"forward")) and LEAST <= len(following) <= MOST and following.isalnum():
-            return FORWARD if before.endswith(b"d") else FILTER, self._pseudonyms.queue_id(following)
-        return None
+        kind, following = linked(said)
+        return (kind, self._pseudonyms.queue_id(following)) if kind else None
+
+
+def linked(said: bytes) -> tuple[int, bytes]:
+    """Return (link, queue id that the message was handed to) of a text that ends in "queued as QID)", else (0, b"")."""
+    at = said.rfind(b"ed as ")
+    following = said[at + 6 :].rstrip(b")")
+    before = said[max(at - 7, 0) : at]
+    if before.endswith((b" queu", b"forward")) and LEAST <= len(following) <= MOST and following.isalnum():
+        return FORWARD if before.endswith(b"d") else FILTER, following
+    return 0, b""

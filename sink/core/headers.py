@@ -33,8 +33,8 @@ SHOWN = 200  # bytes of "Name: value" that cleanup_act_log() shows
 MOST_TRIES = 16  # places tried as the value's end; more of them is no header a person wrote
 
 _TRAILER = re.compile(
-    rb" from [^ ;]++;(?: from=" + ADDRESS + rb",?)?(?: to=" + ADDRESS + rb",?)?"
-    rb"(?: proto=[A-Z]++,?)?(?: helo=<[^>]*+>)?(?:: (.*+))?\Z",
+    rb" from ([^ ;]++);(?: from=" + ADDRESS + rb",?)?(?: to=" + ADDRESS + rb",?)?"
+    rb"(?: proto=([A-Z]++),?)?(?: helo=<([^>]*+)>)?(?:: (.*+))?\Z",
     re.DOTALL,
 )
 _NAME = re.compile(rb"([!-9;-~]++) *+: ?+(.*+)", re.DOTALL)
@@ -57,6 +57,12 @@ def split_trailer(text: bytes) -> Split | None:
     Returns (shown, name-and-value not decoded; sender; recipient; text after the trailer) as
     (shown, b"", sender, recipient, text); sender and recipient are None where they do not stand.
     """
+    match = trailer(text)
+    return None if match is None else (text[: match.start()], b"", match[2], match[3], match[6] or b"")
+
+
+def trailer(text: bytes) -> re.Match[bytes] | None:
+    """Find the leftmost trailer that fits; its groups: client, sender, recipient, protocol, HELO, text after it."""
     at = -1
     for _ in range(MOST_TRIES):
         at = text.find(b" from ", at + 1)
@@ -64,7 +70,7 @@ def split_trailer(text: bytes) -> Split | None:
             return None
         match = _TRAILER.match(text, at)
         if match:
-            return text[:at], b"", match[1], match[2], match[3] or b""
+            return match
     return None
 
 
@@ -88,7 +94,7 @@ class HeaderReader:
         match = _NAME.fullmatch(split[0])
         return (match[1].lower(), match[2], len(split[0]) >= SHOWN) if match else None
 
-    def _last_reference(self, value: bytes, cut: bool) -> bytes | None:
+    def last_reference(self, value: bytes, cut: bool) -> bytes | None:
         """Return the last whole id of References; our tables keep the first and the last part of a long one."""
         for _, closing in self._marks:
             head, middle, tail = value.rpartition(closing + b" ")
@@ -141,7 +147,7 @@ class HeaderReader:
             answered = values.reply_id(value)
             found = [] if answered is None else [(REPLY_ID, self._message_id(answered))]
         elif name == b"references":
-            last = self._last_reference(value, cut)
+            last = self.last_reference(value, cut)
             found = [] if last is None else [(REFERENCE, self._message_id(last))]
         elif values.is_list_header(name, value):
             found = [(LIST, 1)]

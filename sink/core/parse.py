@@ -45,34 +45,45 @@ SESSION = b"NOQUEUE/"  # what stands for a queue id where smtpd proxies and has 
 
 # qmgr_active_feed(), qmgr_message_... [src/qmgr/qmgr_active.c, qmgr_message.c]
 _FROM = rb"from=(?:" + ADDRESS + rb"|([^<, ]++)), "
-_QUEUED = re.compile(_FROM + rb"size=(\d{1,15}), nrcpt=(\d{1,9}) \(queue active\)", re.DOTALL).fullmatch
-_EXPIRED = re.compile(_FROM + rb"status=(expired|force-expired), returned to sender", re.DOTALL)
+QUEUED = re.compile(_FROM + rb"size=(\d{1,15}), nrcpt=(\d{1,9}) \(queue active\)", re.DOTALL).fullmatch
+EXPIRED = re.compile(_FROM + rb"status=(expired|force-expired), returned to sender", re.DOTALL)
 # cleanup_message_id() [src/cleanup/cleanup_message.c]: a plain one; any other goes through values.message_id()
-_MESSAGE_ID = re.compile(rb"message-id=<([^<>?\s\0-\x20\x7f-\xff]++)>").fullmatch
+PLAIN_ID = re.compile(rb"message-id=<([^<>?\s\0-\x20\x7f-\xff]++)>").fullmatch
 # smtpd's mail_open_stream() and qmqpd's [src/smtpd/smtpd.c, src/qmqpd/qmqpd.c]
-_CLIENT = re.compile(rb"client=([^\[\s]*+)\[([^\]\s]++)\](?::\d{1,5})?(.*+)", re.DOTALL)
-_SASL = re.compile(rb", sasl_method=[^,]*+")
-_ORIGINAL = re.compile(rb"(?:, orig_queue_id=([^,]*+))?(?:, orig_client=[^\[\s]*+\[([^\]\s]++)\](?::\d{1,5})?)?")
+CLIENT_TEXT = re.compile(rb"client=([^\[\s]*+)\[([^\]\s]++)\](?::\d{1,5})?(.*+)", re.DOTALL)
+_SASL = re.compile(rb", sasl_method=([^,]*+)")
+ORIGINAL = re.compile(rb"(?:, orig_queue_id=([^,]*+))?(?:, orig_client=([^\[\s]*+)\[([^\]\s]++)\](?::\d{1,5})?)?")
 # pickup_service() [src/pickup/pickup.c]
-_PICKUP = re.compile(rb"uid=\d{1,10} from=(?:" + ADDRESS + rb"|([^< ]++))(?: orig_id=([0-9A-Za-z]{5,20}))?", re.DOTALL)
+PICKUP = re.compile(
+    rb"uid=(\d{1,10}) from=(?:" + ADDRESS + rb"|([^< ]++))(?: orig_id=([0-9A-Za-z]{5,20}))?", re.DOTALL
+)
 # bounce_notify_*() [src/bounce]
-_NOTIFIED = re.compile(
+NOTIFIED = re.compile(
     rb"(?:sender|postmaster) (?:non-delivery|delay|delivery status) notification: ([0-9A-Za-z]{5,20})"
 )
 # smtpd_proxy.c: the reply of the proxy to the end of the message
-_ACCEPTED = re.compile(rb"proxy-accept: END-OF-MESSAGE: [^;]*?queued as ([0-9A-Za-z]{5,20})(?:[;) ]|\Z)")
+ACCEPTED = re.compile(rb"proxy-accept: END-OF-MESSAGE: [^;]*?queued as ([0-9A-Za-z]{5,20})(?:[;) ]|\Z)")
 
 # extract_addr() [src/smtpd/smtpd.c]: a warning is all it logs of a refused MAIL or RCPT; the reply is a constant
 BAD_SYNTAX = b"warning: Illegal address syntax from "
-_BAD_SYNTAX = re.compile(BAD_SYNTAX + rb"[^ ]++ in (MAIL|RCPT) command: <?+(.*?)>?\Z", re.DOTALL)
+SYNTAX = re.compile(BAD_SYNTAX + rb"([^ ]++) in (MAIL|RCPT) command: <?+(.*?)>?\Z", re.DOTALL)
 _BAD_SYNTAX_DSN = {b"MAIL": "5.1.7", b"RCPT": "5.1.3"}
 
 _SEEN: Facts = ((SEEN, 0),)
 _ENDED: Facts = ((END, 0),)
 NOTHING: Event = (_SEEN, None, None, None)
 ENDED: Event = (_ENDED, None, None, None)
-_ENDS = frozenset({b"removed", b"removed (canceled)", b"removed (discarded)", b"requeued"})
+ENDS = frozenset({b"removed", b"removed (canceled)", b"removed (discarded)", b"requeued"})
 MOST_CACHED = 1_024  # clients and senders, clear text in RAM only
+
+
+def split_sasl(tail: bytes) -> tuple[bytes | None, bytes | None, bytes | None, bytes]:
+    """Split what stands behind the client: (SASL method, user, sasl_sender=, the rest); None for what is not there."""
+    sasl = _SASL.match(tail)
+    rest = tail[sasl.end() :] if sasl else tail
+    user, named, sender = rest.removeprefix(b", sasl_username=").partition(b", sasl_sender=")
+    is_user = rest.startswith(b", sasl_username=")
+    return sasl and sasl[1], user if is_user else None, sender if named else None, b"" if is_user or named else rest
 
 
 class Parser:
@@ -86,8 +97,8 @@ class Parser:
         self.pseudonyms = pseudonyms
         self._trusted = Networks(rules.trusted_networks)
         self.book = AddressBook(pseudonyms, rules)
-        self._headers = HeaderReader(self.book, pseudonyms.message_id, rules.header_tokens)
-        reasons = Classifier(rules)
+        self.headers = HeaderReader(self.book, pseudonyms.message_id, rules.header_tokens)
+        self.reasons = reasons = Classifier(rules)
         self._refusals = RefusalReader(self.book, reasons)
         self._deliveries = DeliveryReader(pseudonyms, self.book, reasons, rules)
         self._origin = lru_cache(MOST_CACHED)(self._origin_of)
@@ -120,7 +131,7 @@ class Parser:
 
     def queued(self, program: Program, text: bytes) -> Facts | None:
         """Read qmgr's `from=<…>, size=N, nrcpt=N (queue active)`."""
-        match = _QUEUED(text)
+        match = QUEUED(text)
         if match is None:
             return None
         quoted, plain, size, number = match.groups()
@@ -129,7 +140,7 @@ class Parser:
 
     def expired(self, program: Program, text: bytes) -> Event | None:
         """Read qmgr's `from=<…>, status=expired, …`."""
-        match = _EXPIRED.fullmatch(text)
+        match = EXPIRED.fullmatch(text)
         if match is None:
             return None
         attempt = (NO_HALVES, None, 0, NONE, (match[3].decode("ascii"), "", "", "", "", "", ""))
@@ -143,7 +154,7 @@ class Parser:
         return self._read_client(text, program.daemon == "qmqpd")
 
     def _client(self, text: bytes, is_qmqpd: bool) -> Facts | None:
-        match = _CLIENT.fullmatch(text)
+        match = CLIENT_TEXT.fullmatch(text)
         if match is None:
             return None
         tail = match[3]
@@ -153,12 +164,10 @@ class Parser:
         submitter = NO_ADDRESS
         links: Facts = ()
         if tail:
-            sasl = _SASL.match(tail)
-            rest = tail[sasl.end() :] if sasl else tail
-            user, named, _ = rest.removeprefix(b", sasl_username=").partition(b", sasl_sender=")
-            if rest.startswith(b", sasl_username="):
+            sasl, user, named, rest = split_sasl(tail)
+            if user is not None:
                 origin, submitter = "sasl", self.book.party(user)[0]
-            elif rest.startswith(b", sasl_sender=") or named or sasl:
+            elif named is not None or sasl is not None:
                 origin = "sasl"
             else:
                 origin, links = self._forwarded(origin, rest)
@@ -167,11 +176,11 @@ class Parser:
 
     def _forwarded(self, origin: str, rest: bytes) -> tuple[str, Facts]:
         """Read XFORWARD's attributes: they name the client of the first pass, and its queue id."""
-        match = _ORIGINAL.fullmatch(rest)
+        match = ORIGINAL.fullmatch(rest)
         if match is None:
             return origin, ()
-        if match[2]:
-            origin = self._origin(match[2])[0]
+        if match[3]:
+            origin = self._origin(match[3])[0]
         parent = match[1]
         if not parent or not is_queue_id(parent):
             return origin, ()
@@ -184,17 +193,17 @@ class Parser:
 
     def pickup(self, program: Program, text: bytes) -> Facts | None:
         """Read pickup's `uid=N from=<…>`, with orig_id= after a requeue."""
-        match = _PICKUP.fullmatch(text)
+        match = PICKUP.fullmatch(text)
         if match is None:
             return None
-        facts: Facts = ((UID, 0), (PICKUP_SENDER, self._sender(match[1], match[2])))
-        if match[3]:
-            facts = (*facts, (PARENT, (REQUEUE, self.pseudonyms.queue_id(match[3]))))
+        facts: Facts = ((UID, 0), (PICKUP_SENDER, self._sender(match[2], match[3])))
+        if match[4]:
+            facts = (*facts, (PARENT, (REQUEUE, self.pseudonyms.queue_id(match[4]))))
         return facts
 
     def message_id(self, program: Program, text: bytes) -> Facts | None:
         """Read cleanup's `message-id=…`; the rest of the line is the sender's text."""
-        plain = _MESSAGE_ID(text)
+        plain = PLAIN_ID(text)
         if plain is not None:
             return ((MESSAGE_ID, self.pseudonyms.message_id(plain[1])),)
         if not text.startswith(b"message-id="):
@@ -211,19 +220,19 @@ class Parser:
 
     def removed(self, program: Program, text: bytes) -> Facts | None:
         """Read `removed` of qmgr and postsuper, cleanup's of 3.10, and postsuper's `requeued`."""
-        return _ENDED if text in _ENDS else None
+        return _ENDED if text in ENDS else None
 
     def header(self, program: Program, text: bytes) -> Facts | None:
         """Read cleanup's `info: header Name: value from …`."""
         if not text.startswith(b"info: header "):
             return _SEEN if text.startswith(b"info: ") else None
-        return self._headers.facts(text[13:], milter=False) or _SEEN
+        return self.headers.facts(text[13:], milter=False) or _SEEN
 
     def milter_header(self, program: Program, text: bytes) -> Facts | None:
         """Read `milter-header-info: header Name: value …` [src/cleanup/cleanup_milter.c]."""
         if not text.startswith(b"milter-header-info: header "):
             return None
-        return self._headers.facts(text[27:], milter=True) or _SEEN
+        return self.headers.facts(text[27:], milter=True) or _SEEN
 
     def discarded(self, program: Program, text: bytes) -> Event:
         """Read `discard: …` of an access rule or of header_checks, and `milter-discard: …`."""
@@ -239,20 +248,20 @@ class Parser:
 
     def accepted(self, program: Program, text: bytes) -> Event:
         """Read `proxy-accept: END-OF-MESSAGE: … queued as QID`."""
-        match = _ACCEPTED.match(text)
+        match = ACCEPTED.match(text)
         return NOTHING if match is None else ((), None, None, (PROXY, self.pseudonyms.queue_id(match[1])))
 
     def misspelt(self, program: Program, text: bytes) -> Event | None:
         """Read `warning: Illegal address syntax from client[ip] in RCPT command: …`, a refusal in disguise."""
-        match = _BAD_SYNTAX.fullmatch(text)
+        match = SYNTAX.fullmatch(text)
         if match is None:
             return None
-        stage, address = match[1].decode("ascii"), match[2]
+        stage, address = match[2].decode("ascii"), match[3]
         sender = self.book.sender(address) if stage == "MAIL" else None
         recipient = self.book.party(address) if stage == "RCPT" else None
-        return _SEEN, None, (stage, 501, _BAD_SYNTAX_DSN[match[1]], sender, recipient, "syntax"), None
+        return _SEEN, None, (stage, 501, _BAD_SYNTAX_DSN[match[2]], sender, recipient, "syntax"), None
 
     def notified(self, program: Program, text: bytes) -> Event | None:
         """Read bounce's `sender non-delivery notification: QID` and its kin."""
-        match = _NOTIFIED.fullmatch(text)
+        match = NOTIFIED.fullmatch(text)
         return (_SEEN, None, None, (NOTIFICATION, self.pseudonyms.queue_id(match[1]))) if match else None

@@ -14,6 +14,8 @@ NOT_IDS = frozenset(  # words that stand before ": " at the same place
 SAFE = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"  # safe_ultostr's digits, base 52
 _DIGIT = {digit: value for value, digit in enumerate(SAFE)}
 _LONG = re.compile(rb"[^ ]*+ (?:[^ ]*+ )??([0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}z[0-9A-Za-z]+): ")
+LONG = re.compile(rb"[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}z[0-9A-Za-z]+").fullmatch
+A_MONTH = 30 * 86_400
 EARLIEST, LATEST = 1_293_840_000, 4_102_444_800  # 2011 (Postfix 2.9 brought long ids) to 2100
 
 
@@ -41,3 +43,17 @@ def second_of(rest: bytes) -> int | None:
     if len(parts) < 3 or not parts[2].endswith(b":"):  # host, tag, queue id
         return None
     return birth(parts[2][:-1])
+
+
+def coarse(second: int | None) -> bytes:
+    """Return the six digits of a long queue id that say no more than the month of its birth.
+
+    A log without years is dated by them (law 6). Its lines say the time to the second, so nothing is told. None: no
+    time there is.
+    """
+    number = 52**6 - 1 if second is None else second // A_MONTH * A_MONTH
+    digits = b""
+    for _ in range(6):
+        number, digit = divmod(number, 52)
+        digits = SAFE[digit : digit + 1] + digits
+    return digits

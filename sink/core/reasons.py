@@ -107,6 +107,16 @@ _BY_CODE = {
     504: "syntax", 553: "syntax", 530: "auth", 534: "auth", 535: "auth",
 }  # fmt: skip
 
+# A wording for each class, which gives that class again whatever stands beside it; for texts that may not be shown.
+WORDS = {
+    "over_quota": b"mailbox is full", "greylisted": b"greylisted", "relay_denied": b"relay access denied",
+    "blocklist": b"blocklist", "unknown_user": b"user unknown", "rate": b"rate limit", "content": b"content rejected",
+    "size": b"size limit", "loop": b"too many hops", "suspended": b"delivery temporarily suspended",
+    "tls": b"tls is required", "dns": b"host not found", "timeout": b"timed out", "connection": b"lost connection",
+    "auth": b"not logged in", "syntax": b"syntax error", "policy": b"rejected", "local": b"command died",
+    "temporary": b"try again later", "other": b"no known reason",
+}  # fmt: skip
+
 MOST_TEXT = 2_000  # bytes looked at: Postfix cuts its own log lines at about this length
 MOST_CACHED = 1_024  # texts, in RAM only
 # Hosts and addresses in a text: they say nothing of the reason, and without them servers repeat themselves.

@@ -21,11 +21,11 @@ MOST_TRAILERS = 8  # places tried as a trailer's beginning
 # (stage, reply code, DSN, sender, recipient, category)
 Refusal = tuple[str, int | None, str | None, SenderFact | None, Party | None, str]
 
-_STAGED = re.compile(rb"([A-Z][A-Z-]{1,19})(?: from [^ ]*+)?:? (.*+)", re.DOTALL)
+STAGED = re.compile(rb"([A-Z][A-Z-]{1,19})(?: from ([^ ]*+))?:? (.*+)", re.DOTALL)
 _REPLY = re.compile(rb"(?:([245]\d\d)(?:[ -]|\Z))?(?:([245]\.\d{1,3}\.\d{1,3})(?: |\Z))?")
 _QUOTED = re.compile(ADDRESS + rb": ", re.DOTALL)
 _TAIL = re.compile(
-    rb"; ?+(?:from=" + ADDRESS + rb",? ?+)?(?:to=" + ADDRESS + rb",? ?+)?proto=[A-Z]++,?(?: helo=(?:<[^>]*+>)?)?\Z",
+    rb"; ?+(?:from=" + ADDRESS + rb",? ?+)?(?:to=" + ADDRESS + rb",? ?+)?proto=([A-Z]++),?(?: helo=(?:<([^>]*+)>)?)?\Z",
     re.DOTALL,
 )
 _OLD_TAIL = re.compile(rb"; from=" + ADDRESS + rb"(?: to=" + ADDRESS + rb")?\Z", re.DOTALL)
@@ -43,16 +43,16 @@ class RefusalReader:
         for word, stage in CLEANUP_STAGES.items():
             if text.startswith(word):
                 return self._by_cleanup(stage, text[len(word) :])
-        match = _STAGED.fullmatch(text)
+        match = STAGED.fullmatch(text)
         if match is None:
             return None
         stage = match[1].decode("ascii")
-        return self._refusal(stage if stage in STAGES else "UNKNOWN", match[2])
+        return self._refusal(stage if stage in STAGES else "UNKNOWN", match[3])
 
     def _by_cleanup(self, stage: str, text: bytes) -> Refusal:
         split = split_trailer(text)
         _, _, sender, recipient, said = split or (b"", b"", None, None, b"")
-        code, dsn, wording = _reply(said)
+        code, dsn, wording = reply(said)
         category = self._reasons.classify(wording, dsn, code or "")
         return (
             stage,
@@ -64,20 +64,30 @@ class RefusalReader:
         )
 
     def _refusal(self, stage: str, said: bytes) -> Refusal:
-        code, dsn, rest = _reply(said)
-        quoted = _QUOTED.match(rest)
-        wording = rest[quoted.end() :] if quoted else rest
-        tail = _trailer(wording)
+        code, dsn, _, wording, tail = parts_of(said)
         sender = recipient = None
         if tail is not None:
-            wording = wording[: tail.start()]
             sender = None if tail[1] is None else self._book.sender(tail[1])
             recipient = None if tail[2] is None else self._book.party(tail[2])
         category = self._reasons.classify(wording, dsn, code or "")
         return stage, code, dsn.decode("ascii") or None, sender, recipient, category
 
 
-def _reply(said: bytes) -> tuple[int | None, bytes, bytes]:
+# (reply code, DSN, what the text quotes first, wording, trailer); a trailer's groups: sender, recipient, protocol, HELO
+Parts = tuple[int | None, bytes, bytes | None, bytes, re.Match[bytes] | None]
+
+
+def parts_of(said: bytes) -> Parts:
+    """Split what stands behind "STAGE from client[ip]: "."""
+    code, dsn, rest = reply(said)
+    quoted = _QUOTED.match(rest)
+    wording = rest[quoted.end() :] if quoted else rest
+    tail = _trailer(wording)
+    return code, dsn, quoted[1] if quoted else None, wording[: tail.start()] if tail else wording, tail
+
+
+def reply(said: bytes) -> tuple[int | None, bytes, bytes]:
+    """Split a reply: (code, DSN or b"", text)."""
     match = _REPLY.match(said)
     assert match is not None  # every part of it is optional
     return int(match[1]) if match[1] else None, match[2] or b"", said[match.end() :]

@@ -15,7 +15,7 @@ Relay = tuple[bytes, str]  # (pseudonym of the host or NONE, kind)
 NO_RELAY: Relay = (NONE, "none")
 LOCAL: Relay = (NONE, "local")
 
-_HOST = re.compile(rb"([^\[\]\s]*+)\[([^\]\s]*+)\](?::\d{1,5})?\Z")
+PEER = re.compile(rb"([^\[\]\s]*+)\[([^\]\s]*+)\](?::\d{1,5})?\Z")
 
 
 class Networks:
@@ -64,7 +64,7 @@ class Relays:
         """Return (pseudonym of the host or NONE, kind) of a relay= value."""
         if text == b"none":
             return NO_RELAY
-        match = _HOST.match(text)
+        match = PEER.match(text)
         if match is None:
             host = text.lower()
             if b"." not in host:  # local, virtual, or the service name of a pipe

@@ -34,7 +34,8 @@ WRAPPINGS = frozenset({"srs", "batv"})  # these can stand around any other schem
 
 # Any scheme shows one of these in the local part; what has none is plain.
 _MARKS = re.compile(rb"[=+]|-owner-\Z|-return-|-[0-9]{6}\Z|\Abounce-", re.IGNORECASE).search
-_IS_HOST = re.compile(rb"[0-9A-Za-z_\x80-\xff-]++(?>(?:\.[0-9A-Za-z_\x80-\xff-]++)+)\.?").fullmatch
+# A host has a dot; or it is a scrubbed line's pseudonym.
+_IS_HOST = re.compile(rb"[0-9A-Za-z_\x80-\xff-]++(?>(?:\.[0-9A-Za-z_\x80-\xff-]++)+)\.?|[0-9a-f]{32}").fullmatch
 
 
 def decode(address: bytes, form: NormalForm) -> Sender:

@@ -46,15 +46,15 @@ _FORMS = (
 )
 _SPLIT = re.compile(_TEXT + rb"(.*+)", re.DOTALL)
 
-_ISO = re.compile(
+ISO = re.compile(
     rb"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
-_YEARED = re.compile(rb"(\d{4}) ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
-_PLAIN = re.compile(rb"([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
-_PRI = re.compile(rb"<\d{1,3}>(1 )?", re.ASCII)
-_REPEATED = re.compile(rb"message repeated (\d{1,9}) times: \[ (.*)\]\Z", re.DOTALL)
-_SOLARIS = re.compile(rb"\[ID \d{1,10} [a-z0-9]+\.[a-z]+\] ")  # syslogd of Solaris
-_DATA = re.compile(rb'(?:-|(?>(?:\[(?>(?:[^\]"]++|"(?>(?:[^"\\]++|\\.)*)")*)\])+)) ?', re.DOTALL)  # RFC 5424 6.3
+YEARED = re.compile(rb"(\d{4}) ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
+PLAIN = re.compile(rb"([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ", re.ASCII)
+PRI = re.compile(rb"<\d{1,3}>(1 )?", re.ASCII)
+REPEATED = re.compile(rb"message repeated (\d{1,9}) times: \[ (.*)\]\Z", re.DOTALL)
+SOLARIS = re.compile(rb"\[ID \d{1,10} [a-z0-9]+\.[a-z]+\] ")  # syslogd of Solaris
+DATA = re.compile(rb'(?:-|(?>(?:\[(?>(?:[^\]"]++|"(?>(?:[^"\\]++|\\.)*)")*)\])+)) ?', re.DOTALL)  # RFC 5424 6.3
 
 
 class Tags(dict[bytes, Named]):
@@ -86,6 +86,7 @@ class Reader:
         self._zone = zone
         self._year = year
         self._host = host
+        self.has_host = bool(host)
         self._fallback = fallback
         self._near = near  # UTC second of the last line whose year is known
         self._minutes: dict[bytes, int] = {}  # by stamp and zone
@@ -137,7 +138,7 @@ class Reader:
         if stamp.endswith(b" ", 0, 4):
             second = self._known(stamp + b" ")
             if second is None:
-                match = _PLAIN.fullmatch(stamp + b" ")
+                match = PLAIN.fullmatch(stamp + b" ")
                 second = self._yearless(match, birth(queue_id)) if match else None
             if second is None:
                 return None
@@ -147,7 +148,7 @@ class Reader:
         minute = self._minutes.get(stamp[:17] + zone)
         within = SECONDS.get(stamp[17:])
         if minute is None or within is None:
-            iso = _ISO.fullmatch(stamp + zone)
+            iso = ISO.fullmatch(stamp + zone)
             found = self._iso(iso) if iso else None
             if found is None:
                 return None
@@ -171,31 +172,31 @@ class Reader:
         return (second, host), (micros, tag, match[1] or b"", match[2], match[3])
 
     def _unwrapped(self, text: bytes) -> bytes:
-        solaris = _SOLARIS.match(text)
+        solaris = SOLARIS.match(text)
         if solaris:
             text = text[solaris.end() :]
-        repeated = _REPEATED.match(text)
+        repeated = REPEATED.match(text)
         if repeated:
             self.repeats += int(repeated[1]) - 1
             text = repeated[2]
         return text
 
     def _read_any(self, line: bytes) -> Parts | None:
-        priority = _PRI.match(line)
+        priority = PRI.match(line)
         if priority:
             line = line[priority.end() :]
             if priority[1]:
                 return self._read_5424(line)
-        stamp = _ISO.match(line)
+        stamp = ISO.match(line)
         if stamp:
             found = self._iso(stamp)
             return None if found is None else self._rest(*found, line[stamp.end() :].lstrip(b" "))
-        stamp = _PLAIN.match(line)
+        stamp = PLAIN.match(line)
         if stamp:
             rest = line[stamp.end() :]
             second = self._known(stamp[0]) or self._yearless(stamp, second_of(rest))
             return None if second is None else self._rest(second, _micros(stamp[6]), rest)
-        stamp = _YEARED.match(line)
+        stamp = YEARED.match(line)
         if stamp:
             second = self._local(int(stamp[1]), stamp[2], stamp[3], stamp[4], stamp[5], stamp[6])
             return None if second is None else self._rest(second, _micros(stamp[7]), line[stamp.end() :])
@@ -223,8 +224,8 @@ class Reader:
             stamp, host, app, pid, _, rest = line.split(b" ", 5)
         except ValueError:
             return None
-        match = _ISO.fullmatch(stamp)
-        data = _DATA.match(rest)
+        match = ISO.fullmatch(stamp)
+        data = DATA.match(rest)
         found = self._iso(match) if match else None
         if found is None or data is None:
             return None

@@ -1,0 +1,179 @@
+"""Tells a text again with masks in the place of what is somebody's: the engine of `scrub`.
+
+A Form is a pattern and what its groups are. Law: what a pattern matches outside of its groups is constant words and
+numbers, so all else of a text that fits goes through a mask, and of a text that fits no form nothing comes out.
+Patterns of the parser are forms as they are; texts that the parser only ignores have templates (form()).
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+from sink.core.masks import Masks
+
+Fit = Callable[[bytes], re.Match[bytes] | None]
+
+# What a template's {name} stands for: (pattern, mask or "" where the pattern lets nothing through that is somebody's).
+_IP = rb"[0-9A-Fa-f.:]{2,45}"
+_PARTS: dict[str, tuple[bytes, str]] = {
+    "peer": (rb"[^\[\]\s<>]*+\[[^\]\s]++\](?::\d{1,5})?", "peer"),
+    "ip": (_IP, "ip"),
+    "host": (rb"[^\[\]\s<>,;:()]++", "host"),
+    "name": (rb'[^\s"]++', "thing"),  # of a host or of a person
+    "rest": (rb".*+", "thing"),  # what it names, whatever it holds: the last place of a template
+    "text": (rb".*+", "dropped"),  # words that we do not know, likewise
+    "address": (rb"[^<>\s]*+", "thing"),
+    "id": (rb"[0-9A-Za-z]{5,20}", "queue_id"),
+    "number": (rb"\d{1,15}(?:\.\d{1,6})?", ""),
+    "port": (rb"\d{1,5}", ""),
+    "time": (rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d", ""),
+    "code": (rb"[245]\d\d", ""),
+    "dsn": (rb"[245]\.\d{1,3}\.\d{1,3}", ""),
+    # verbs of SMTP [RFC 5321, src/smtpd/smtpd.c]
+    "stage": (
+        rb"(?:CONNECT|HELO|EHLO|STARTTLS|AUTH|XCLIENT|XFORWARD|MAIL|RCPT|DATA|BDAT|END-OF-MESSAGE|RSET|NOOP|VRFY|ETRN"
+        rb"|QUIT|UNKNOWN)",
+        "",
+    ),
+    "bytes": (rb"(?: \((?:approximately )?\d{1,15} bytes\))?", ""),
+    # smtpd's and tlsproxy's counters of a session [src/smtpd/smtpd.c, smtpd_counts]
+    "counters": (
+        rb"(?>(?: (?:helo|ehlo|starttls|auth|mail|rcpt|data|bdat|rset|noop|vrfy|etrn|quit|xclient|xforward|expn|help"
+        rb"|unknown|commands)=\d{1,9}(?:/\d{1,9})?)*)",
+        "",
+    ),
+    # strerror(3) and dns_strerror() [src/dns/dns_strerror.c], and what smtp_connect.c says in their place
+    "error": (
+        rb"(?:Connection (?:refused|timed out|reset by peer)|No route to host|Network is unreachable"
+        rb"|Operation timed out|Permission denied|No such file or directory|Broken pipe|read timeout|Success"
+        rb"|Host is down|Address family not supported by protocol|lost connection"
+        rb"|server dropped connection without sending the initial SMTP greeting|Connection timed out)",
+        "",
+    ),
+    "dns": (
+        rb"(?:Host not found(?:, try again)?|Host found but no data record of requested type|Malformed or unexpected "
+        rb"name server reply|Domain not found|Name service error|Name or service not known"
+        rb"|No address associated with hostname|Temporary failure in name resolution|Unknown host)",
+        "",
+    ),
+    "record": (rb"(?:A|AAAA|MX|PTR|CNAME|TXT|NS|TLSA|SRV)", ""),
+    "phase": (
+        rb"(?:receiving the initial (?:server|SMTP) greeting|performing the (?:EHLO|HELO|LHLO|STARTTLS|TLS) handshake"
+        rb"|performing the initial protocol handshake"
+        rb"|sending (?:MAIL FROM|RCPT TO|DATA command|message body|QUIT|RSET|end of data -- message may be sent more "
+        rb"than once|XFORWARD command))",
+        "",
+    ),
+    "command": (
+        rb"(?:(?:MAIL FROM|RCPT TO|DATA|EHLO|HELO|LHLO|STARTTLS|AUTH|XFORWARD|QUIT|RSET) command|end of DATA command"
+        rb"|end of data)",
+        "",
+    ),
+    "keywords": (
+        rb"(?: (?:8BITMIME|AUTH|BINARYMIME|CHUNKING|DSN|ENHANCEDSTATUSCODES|ETRN|PIPELINING|REQUIRETLS|SIZE|SMTPUTF8"
+        rb"|STARTTLS|VRFY|XCLIENT|XFORWARD)){1,16}",
+        "",
+    ),
+    "trust": (rb"(?:Anonymous|Untrusted|Trusted|Verified|Unverified) ", ""),
+    # tls_log_summary() [src/tls/tls_misc.c]: names out of OpenSSL's own tables
+    "cipher": (
+        rb"(?:TLSv1(?:\.[0-3])?|SSLv[23]) with cipher [A-Z0-9_-]{2,48} \(\d{1,4}/\d{1,4} bits\)"
+        rb"(?: key-exchange [A-Za-z0-9_-]{1,32}(?: \([A-Za-z0-9_ -]{1,32}\))?)?"
+        rb"(?: (?:server|client)-(?:signature|digest) [A-Za-z0-9-]{1,24}(?: \([A-Za-z0-9_ -]{1,32}\))?){0,4}",
+        "",
+    ),
+    "sasl": (
+        rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|GSS-SPNEGO|EXTERNAL|ANONYMOUS|OAUTHBEARER|XOAUTH2"
+        rb"|SCRAM-SHA-(?:1|224|256|384|512)(?:-PLUS)?)",
+        "",
+    ),
+    # what xsasl_server_next() gives [src/xsasl]: a library's own words, and its prompts in base64
+    "said": (
+        rb"(?:authentication failure|generic failure|Invalid authentication mechanism|no mechanism available"
+        rb"|Connection lost to authentication server|\(reason unavailable\)|UGFzc3dvcmQ6|VXNlcm5hbWU6"
+        rb"|bad protocol / cancel|another step is needed in authentication|)",
+        "",
+    ),
+    "version": (rb"[23]\.\d{1,2}(?:\.\d{1,2})?(?:-(?:\d{8}|RC\d))?", ""),
+    # services of master.cf as Postfix is shipped
+    "service": (
+        rb"(?:smtps?|submissions?|smtpd|smtp-amavis|postscreen|lmtp|relay|local|virtual|pipe|dovecot|maildrop|procmail"
+        rb"|cyrus|uucp|mailman|rewrite|bounce|defer|anvil|proxymap|tlsmgr|verify|cleanup|qmgr|flush|scache|dnsblog"
+        rb"|tlsproxy|policy-?spf|policy|retry|error|discard)",
+        "",
+    ),
+}  # fmt: skip
+# smtp_addr.c and others
+_NAME_SERVER = "Host or domain name not found. Name service error for name={host} type={record}: {dns}"
+_PLACE = re.compile(r"\{([a-z]+)\}")
+
+
+class Form:
+    """A pattern whose groups are masked."""
+
+    __slots__ = ("_fit", "_masks")
+
+    def __init__(self, fit: Fit, masks: Iterable[str]) -> None:
+        self._fit = fit
+        self._masks = tuple(masks)  # by group; "" keeps what the group holds
+
+    def told(self, masks: Masks, text: bytes) -> bytes | None:
+        """Return the text with its groups masked, None where it does not fit."""
+        match = self._fit(text)
+        return None if match is None else masked(masks, match, self._masks)
+
+
+def masked(masks: Masks, match: re.Match[bytes], names: tuple[str, ...]) -> bytes:
+    """Return what a pattern matched with its groups masked, each by the mask of that name."""
+    text, at = match.string, match.start()
+    parts: list[bytes] = []
+    for number, name in enumerate(names, 1):
+        start, end = match.span(number)
+        if name and start >= 0:
+            parts += text[at:start], getattr(masks, name)(text[start:end])
+            at = end
+    parts.append(text[at : match.end()])
+    return b"".join(parts)
+
+
+def form(template: str) -> Form:
+    """Return the form of a template: constant words, {places} of _PARTS, and (optional|alternative) parts."""
+    pieces: list[bytes] = []
+    names: list[str] = []
+    at = 0
+    template = template.replace("{nameserver}", _NAME_SERVER)
+    for place in _PLACE.finditer(template):
+        pattern, name = _PARTS[place[1]]
+        pieces += _constant(template[at : place.start()]), b"(%b)" % pattern if name else pattern
+        names += [name] if name else []
+        at = place.end()
+    pieces.append(_constant(template[at:]))
+    return Form(re.compile(b"".join(pieces), re.DOTALL).fullmatch, names)
+
+
+def _constant(words: str) -> bytes:
+    """Escape constant words; "[[a|b]]" are alternatives, an empty one makes it optional."""
+    found = re.escape(words)
+    found = found.replace(r"\[\[", "(?:").replace(r"\]\]", ")").replace(r"\|", "|")
+    return found.encode("ascii")
+
+
+class Forms:
+    """Forms by the word that a text begins with."""
+
+    def __init__(self, templates: str) -> None:
+        self._forms: dict[bytes, list[Form]] = {}
+        for template in templates.split("\n"):
+            words = template.strip()
+            if words:
+                first = words.partition(" ")[0]
+                key = b"" if "{" in first or "[[" in first else first.encode("ascii")
+                self._forms.setdefault(key, []).append(form(words))
+
+    def told(self, masks: Masks, text: bytes) -> bytes | None:
+        """Return the text told again by the first form that it fits, None where it fits none."""
+        for key in (text.partition(b" ")[0], b""):
+            for one in self._forms.get(key, ()):
+                found = one.told(masks, text)
+                if found is not None:
+                    return found
+        return None
