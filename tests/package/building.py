@@ -43,6 +43,22 @@ def the_same_commit_gives_the_same_bytes(suite: Suite) -> None:
     )  # fmt: skip
 
 
+def it_holds_what_the_repository_holds(suite: Suite) -> None:
+    """Program, schema and snippets, each file as it is committed, and nothing else beside them."""
+    suite.inside(
+        suite.building,
+        """
+        dpkg-deb -x /out/*.deb /unpacked
+        mkdir /committed
+        git -C /src archive "$COMMIT" sink sql syslog-conf | tar -x -C /committed
+        mv /committed/sql /committed/syslog-conf /committed/sink
+        find /committed -name README.md -delete
+        diff -r /committed /unpacked/usr/share/postsink
+        """,
+        None, *sources(), f"--bind-ro={suite.package}:/out",
+    )  # fmt: skip
+
+
 def lintian_is_content(suite: Suite) -> None:
     """No errors, no warnings."""
     suite.inside(

@@ -22,6 +22,7 @@ from tests.package.suites import Suite
 Part = Callable[[Suite], None]
 TOOLS: tuple[Part, ...] = (
     building.lintian_is_content,
+    building.it_holds_what_the_repository_holds,
     building.manual_and_completions_are_sound,
     building.the_same_commit_gives_the_same_bytes,
     installing.piuparts_finds_nothing_left,
