@@ -72,6 +72,12 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 4 <= int(text) <= 32):
+        raise argparse.ArgumentTypeError("must be a number from 4 to 32")
+    return int(text)
+
+
 def _moment(text: str) -> int:
     try:
         found = datetime.fromisoformat(text)
@@ -197,6 +203,11 @@ def _keys_and_rows(command: Adder) -> None:
     one = command("explain", "show what becomes of each line, with addresses")
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
     one.add_argument("--year", type=_year, help="year of the first line without one")
+
+    one = command("scrub", "write log lines again, with pseudonyms")
+    one.add_argument("files", nargs="*", metavar="FILE", help="as of import; none or - is stdin")
+    one.add_argument("--digits", type=_digits, default=32, metavar="N", help="of each half of an address, 4 to 32")
+    one.add_argument("--year", type=_year, help="year of a file's first line without one")
 
     one = command("db", "make, upgrade, look at, index, prune and empty the store")
     actions = ("init", "upgrade", "status", "index", "prune", "reset")

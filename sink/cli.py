@@ -86,6 +86,12 @@ def _explain(settings: Config, given: argparse.Namespace) -> int:
     return explain.run(settings, given.file, given.year)
 
 
+def _scrub(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools import scrub
+
+    return scrub.run(settings, scrub.Options(given.files, given.digits, given.year))
+
+
 def _db(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import database
 
@@ -147,8 +153,8 @@ def _doctor(settings: Config, given: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Command] = {
     "import": _import, "run": _run, "omprog": _omprog, "status": _status, "keys": _keys, "pseudonym": _pseudonym,
-    "lookup": _lookup, "forget": _forget, "export": _export, "explain": _explain, "db": _db, "enable": _enable,
-    "disable": _disable, "doctor": _doctor,
+    "lookup": _lookup, "forget": _forget, "export": _export, "explain": _explain, "scrub": _scrub, "db": _db,
+    "enable": _enable, "disable": _disable, "doctor": _doctor,
 }  # fmt: skip
 
 

@@ -70,7 +70,8 @@ _ANSWERED = re.compile(
 ).fullmatch
 # Actions of access tables, header_checks and milters, as the parser knows them.
 _REFUSALS = frozenset({b"reject:", b"milter-reject:", b"milter-header-reject:", b"proxy-reject:"})
-_ACTIONS = _REFUSALS | {b"discard:", b"milter-discard:"} | {word for word in PRESENCE if word.endswith(b":")}
+_BARE = _REFUSALS | {b"proxy-accept:"}  # that stand without a queue id, and without NOQUEUE, too
+_ACTIONS = _BARE | {b"discard:", b"milter-discard:"} | {word for word in PRESENCE if word.endswith(b":")}
 _NOQUEUE = b"NOQUEUE: "
 
 
@@ -137,7 +138,7 @@ class Teller:
             body = self._of_message(b"client" if rest.startswith(b"client=") else first, rest)
             return (_NOQUEUE + not_understood(rest), False) if body is None else (_NOQUEUE + body, True)
         first = text.partition(b" ")[0]
-        body = self._action(first, text) if first in _REFUSALS else self._syntax(text) or self._alone(self._masks, text)
+        body = self._action(first, text) if first in _BARE else self._syntax(text) or self._alone(self._masks, text)
         if body is not None:
             return body, True
         if first not in ignored_words(program.daemon):

@@ -73,6 +73,7 @@ CASES = {
     "status": Case(["status"], status=UNAVAILABLE),
     "pseudonym": Case(["pseudonym"], ADDRESS),
     "explain": Case(["explain", "mail.log"], stays=True),
+    "scrub": Case(["scrub", "mail.log", "mail.log.gz"]),
     "keys rotate": Case(["keys", "rotate"]),
     "keys destroy": Case(["keys", "destroy", "1", "--yes"], status=USAGE),
     "keys export": Case(["keys", "export", "--to", "exported"], typed=(PHRASE, PHRASE)),

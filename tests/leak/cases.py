@@ -110,6 +110,8 @@ COMMANDS = (
     command("import -", stdin="{gz}"),
     command("explain {log}", allowed=(to_standard_output,)),
     command("explain --year 2026", stdin="{log}", allowed=(to_standard_output,)),
+    command("scrub {log} {fields} {gz} {zst}", allowed=(from_zstd,)),
+    command("scrub --digits 6 --year 2026 -", stdin="{log}"),
     command("keys init", keys=False, allowed=(to_the_seal,)),
     command("keys list", store=True),
     command("keys rotate", store=True),
