@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sink import rootonly
 from sink.core.addresses import NormalForm, normal
+from sink.endpoint import Endpoint, endpoint
 from sink.fault import CONFIG, NOINPUT, Fault
 from sink.yamlfile import Value, compose, text_of
 
@@ -122,6 +123,7 @@ class Config:
     patience: int = 6 * _DAY  # Postfix's maximal_queue_lifetime and one day more (DESIGN law 4)
     listen: tuple[Listen, ...] = (Listen("stream", Path("/run/postsink/stream")),)
     when_full: Literal["drop", "block"] = "drop"
+    metrics: Endpoint | None = None
     rotate: Literal["never", "weekly", "monthly", "quarterly", "yearly"] = "never"
     keep: int | None = None  # seconds that a row is kept; None: for ever
 
@@ -199,10 +201,8 @@ def _descriptor(value: Value) -> Seal:
 
 
 _SEALS: Final[Mapping[str, Callable[[Value], Seal]]] = {
-    "credential": _credential,
-    "file": lambda value: FileSeal(_path(value)),
-    "fd": _descriptor,
-}
+    "credential": _credential, "file": lambda value: FileSeal(_path(value)), "fd": _descriptor,
+}  # fmt: skip
 
 
 def _domain(text: str) -> str | None:
@@ -309,9 +309,8 @@ def _pattern_text(value: Value) -> str:
 
 
 _PATTERN: Final[Mapping[str, Callable[[Value], str]]] = {
-    "pattern": _pattern_text,
-    "category": lambda value: value.word(CATEGORIES),
-}
+    "pattern": _pattern_text, "category": lambda value: value.word(CATEGORIES),
+}  # fmt: skip
 
 
 def _patterns(value: Value) -> tuple[tuple[bytes, str], ...]:
@@ -394,6 +393,7 @@ _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
     "cut_detail": Value.truth,
     "patience": lambda value: _duration(value, _LEAST_PATIENCE, _MOST_PATIENCE, "1h to 366d, like 6d"),
     "listen": _listen,
+    "metrics": endpoint,
     "when_full": lambda value: value.word(("drop", "block")),
     "rotate": lambda value: value.word(("never", "weekly", "monthly", "quarterly", "yearly")),
     "keep": lambda value: None if value.is_null() else _duration(value, _DAY, MOST_KEEP, "1d to 36500d, like 90d"),

@@ -19,6 +19,7 @@ from sink.service import sockets
 from sink.service.anew import Heritage, can_begin
 from sink.service.control import Control
 from sink.service.live import Live
+from sink.service.metrics import Metrics
 from sink.service.notify import Notifier
 from sink.service.signals import Signals
 from sink.service.sources import Connection, Datagrams, Pipe, Source
@@ -58,6 +59,7 @@ class Daemon:
         self._failing: float | None = None  # since when the store has taken nothing
         self._committed = self._ticked = self._watched = self._tried = time.monotonic()
         self._control = Control(config.store, self._ask)
+        self._metrics = Metrics(config)
         self._signals = Signals()
         if stdin:
             self._add(Pipe(sys.stdin.fileno()))
@@ -132,6 +134,7 @@ class Daemon:
         self._relisten({str(one.path) for one in self._wanted(self._config)}, {})
         self._control.register(self._selector)
         self._signals.register(self._selector)
+        self._metrics.start(self._status)
         say("ready")
         tell()
         self._notifier.send("READY=1", "STATUS=ready")
@@ -183,6 +186,7 @@ class Daemon:
             self._live.look(now, self._seldom)
             self._seldom.tell(now)
             self._control.tick(now)
+            self._metrics.show(self._status)
             while self._resting:
                 self._await(self._resting.pop())
             self._watch(now)
@@ -268,10 +272,13 @@ class Daemon:
 
     # -- questions, and another config
 
+    def _status(self) -> dict[str, object]:
+        return {**self._live.status(), "stuck": self._stuck}
+
     def _ask(self, question: str) -> dict[str, object]:
         """Answer the control socket."""
         if question == "status":
-            return {"ok": True, **self._live.status(), **self._live.waiting(), "stuck": self._stuck}
+            return {"ok": True, **self._status(), **self._live.waiting()}
         if question == "reload":
             self._signals.reloading = True
             return {"ok": True}
@@ -290,8 +297,10 @@ class Daemon:
     def _renewed(self) -> bool:
         """Read config and keyring anew; where that fails, say so, and go on as before."""
         added: dict[str, socket.socket] = {}
+        metrics = self._metrics
         try:
             config = self._load()
+            metrics = metrics.renewed(config)
             wanted = self._wanted(config)
             kept = [one for one in wanted if str(one.path) in self._listeners]
             for one in kept:
@@ -303,9 +312,15 @@ class Daemon:
         except Fault as fault:
             for path, listener in added.items():
                 self._unlisten(path, listener)
+            if metrics is not self._metrics:
+                metrics.close()
             say(f"not reloaded: {fault}")
             return False
         self._config = config
+        if metrics is not self._metrics:
+            self._metrics.close()
+            self._metrics = metrics
+            metrics.start(self._status)
         self._relisten({str(one.path) for one in wanted}, added)
         if self._stuck:
             self._wait_for_sources()  # other sources may be dropped now
@@ -376,6 +391,7 @@ class Daemon:
             else:
                 listener.close()
         self._control.close()
+        self._metrics.close()
         self._selector.close()
         self._signals.close()
         self._live.close()

@@ -40,6 +40,12 @@ COVERED: Final = (*HEADERS, "any_header", "headers_cut")
 _STATUS = itemgetter(2 + SCALARS.index("status"))
 _CATEGORY = itemgetter(2 + REJECT_SCALARS.index("category"))
 
+# What goes wrong with a database, by the first characters of its SQLSTATE [PostgreSQL, appendix A].
+CLASSES = {
+    "connection": "connection", "08": "connection", "refused": "refused", "25": "read-only", "40": "conflict",
+    "53": "resources", "55": "locked", "57": "interrupted",
+}  # fmt: skip
+
 
 class Mark(NamedTuple):
     """Totals at a time."""
@@ -145,3 +151,8 @@ def memory_used() -> tuple[int, int]:
     with open("/proc/self/statm", "rb") as file:
         pages = int(file.read().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def class_of(trouble: str) -> str:
+    """Return a word of CLASSES for what a drain says, or "other"."""
+    return CLASSES.get(trouble) or CLASSES.get(trouble[:2], "other")

@@ -5,23 +5,12 @@ import time
 from sink.config import Config
 from sink.installation import route
 from sink.keys.epochs import Keyring
+from sink.service.figures import class_of
 from sink.service.words import MINUTE, say
 from sink.stores.drain import Drain
 from sink.stores.sqlite import SqliteStore
 
 FAREWELL = 5.0  # seconds for a transaction under way
-
-# What goes wrong with a database, by the first characters of its SQLSTATE [PostgreSQL, appendix A].
-CLASSES = {
-    "connection": "connection", "08": "connection", "refused": "refused", "25": "read-only", "40": "conflict",
-    "53": "resources", "55": "locked", "57": "interrupted",
-}  # fmt: skip
-
-
-def class_of(trouble: str) -> str:
-    """Return a word of CLASSES for what a drain says, or "other"."""
-    return CLASSES.get(trouble) or CLASSES.get(trouble[:2], "other")
-
 
 class Outbox:
     """Rows on their way. Fault 78 where the conninfo is none."""

@@ -14,6 +14,8 @@ import yaml
 
 from sink.fault import FINDINGS, OK
 from tests.integration.live.confirming import Confirming, deliver, send_datagrams, send_plain
+from tests.integration.live.scraping import answer as scraped
+from tests.integration.live.scraping import path_of, samples, scraping
 from tests.integration.live.service import AS_SERVICE, Manager, Service, eventually
 from tests.leak import planted
 from tests.leak.cases import Case
@@ -52,10 +54,13 @@ def confirming(drive: Drive) -> None:
 
 
 def told(drive: Drive) -> None:
-    """What the daemon says of itself when it has taken every kind of line, in each form."""
+    """What the daemon says of itself when it has taken every kind of line, in each form; and to Prometheus."""
+    scraping(drive.program)
     service = drive.serve()
     assert deliver(service.stream, all_lines(), 100) == len(all_lines())
     eventually(lambda: service.status()["hosts"])
+    eventually(lambda: any(name.startswith("postsink_host_") for name, _ in samples(path_of(drive.program))))
+    assert drive.ground.searcher.find(scraped(path_of(drive.program))[1].encode()) is None
     for form in ((), ("--json",), ("--check",)):
         said = drive.run("status", "--max-silence", "366d", *form, status=(OK, FINDINGS))
         assert "lines" in said

@@ -24,6 +24,7 @@ from sink.config import (
 )
 from sink.core import reasons
 from sink.core.addresses import NormalForm, normal
+from sink.endpoint import Endpoint
 from sink.fault import CONFIG, NOINPUT, NOPERM, Fault
 
 SAMPLE = Path(__file__).parents[2] / "packaging/postsink.yaml"
@@ -104,6 +105,7 @@ fold_local_part: no
 cut_detail: off
 listen: [{stream: /run/s}, {datagram: d}]
 when_full: block
+metrics: "[::1]:9154"
 """
     assert load(write(text)) == Config(
         store=tmp_path / "rows/mail.sqlite",
@@ -132,7 +134,19 @@ when_full: block
         cut_detail=False,
         listen=(Listen("stream", Path("/run/s")), Listen("datagram", tmp_path / "d")),
         when_full="block",
+        metrics=Endpoint(None, "::1", 9154),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("unix:/run/m", Endpoint(Path("/run/m"))), ("127.0.0.1:9154", Endpoint(None, "127.0.0.1", 9154)),
+        ("127.0.0.2:1", Endpoint(None, "127.0.0.2", 1)), ("", None), ("null", None),
+    ],
+)  # fmt: skip
+def test_where_metrics_are(text: str, place: Endpoint | None, write: Write) -> None:
+    assert load(write(f"metrics: {text}")).metrics == place
 
 
 def test_relative_paths_start_at_the_folder_of_the_file(
@@ -236,6 +250,13 @@ def test_a_typo_is_answered_with_the_nearest_key(write: Write) -> None:
         ("listen: [/run/s]", 1, "listen must be made of keys and values"),
         ("listen: [{tcp: 514}]", 1, 'unknown key "tcp"'),
         ("listen: [{}]", 1, "listen must name one socket"),
+        *((f"metrics: {text}", 1, "metrics must be like unix:/run/postsink/metrics.sock or 127") for text in (
+            "here", "localhost:9154", "192.0.2.1:9154", "0.0.0.0:9154", "'[::]:9154'", "127.0.0.1", "'unix:'",
+            "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:99999", "::1:9154", "127.0.0.256:9154", "'[::1]:'",
+            "127.0.0.1:9154/metrics", "/run/postsink/metrics.sock",
+        )),
+        ("metrics: [1]", 1, "metrics must be"),
+        ("metrics: 9154", 1, "metrics must be"),
         ("when_full: wait", 1, "when_full must be one of: drop, block"),
         ("store: a\nkeyring: [b\nseal: c", 3, "not YAML"),
         ("store: a\n\tkeyring: b", 2, "not YAML"),

@@ -9,8 +9,7 @@ import pytest
 from sink.core.batch import Batch
 from sink.core.hosts import Standing
 from sink.core.state import in_order, is_message
-from sink.service.figures import FORGOTTEN, MOST_HOSTS, MOST_SAMPLED, Figures
-from sink.service.outbox import class_of
+from sink.service.figures import FORGOTTEN, MOST_HOSTS, MOST_SAMPLED, Figures, class_of
 from sink.service.status import spell
 from sink.service.verdict import CRITICAL, WARNING, WELL, Limits, findings, worst
 from tests.unit.test_correlate import TOKEN, client, line, pipeline, to
