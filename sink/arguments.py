@@ -78,6 +78,12 @@ def _digits(text: str) -> int:
     return int(text)
 
 
+def _top(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) <= 100):
+        raise argparse.ArgumentTypeError("must be a number from 0 to 100")
+    return int(text)
+
+
 def _moment(text: str) -> int:
     try:
         found = datetime.fromisoformat(text)
@@ -197,6 +203,12 @@ def _keys_and_rows(command: Adder) -> None:
     one.set_defaults(asks=True)
     one.add_argument("--again", action="store_true", help="forget all that were forgotten: after a restore")
     one.add_argument("--yes", action="store_true", help="do not ask")
+
+    one = command("report", "make a page of figures and numbers about the mail of a time")
+    one.add_argument("--since", type=_moment, metavar="TIME", help="logged then or later, like 2026-11-02T08:00")
+    one.add_argument("--until", type=_moment, metavar="TIME", help="logged before")
+    one.add_argument("--top", type=_top, default=10, metavar="N", help="how many of the largest domains; default 10")
+    one.add_argument("--output", type=Path, default=Path("-"), metavar="FILE", help="the HTML file; - is stdout")
 
     _export_options(command("export", "write a data set for others, coarse and with tokens of its own"))
 

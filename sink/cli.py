@@ -80,6 +80,12 @@ def _export(settings: Config, given: argparse.Namespace) -> int:
     return export.run(_as_owner(settings), wanted)
 
 
+def _report(settings: Config, given: argparse.Namespace) -> int:
+    from sink.tools.report import writing
+
+    return writing.run(settings, writing.Wanted(given.since, given.until, given.top, str(given.output)))
+
+
 def _explain(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import explain
 
@@ -153,8 +159,8 @@ def _doctor(settings: Config, given: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Command] = {
     "import": _import, "run": _run, "omprog": _omprog, "status": _status, "keys": _keys, "pseudonym": _pseudonym,
-    "lookup": _lookup, "forget": _forget, "export": _export, "explain": _explain, "scrub": _scrub, "db": _db,
-    "enable": _enable, "disable": _disable, "doctor": _doctor,
+    "lookup": _lookup, "forget": _forget, "export": _export, "report": _report, "explain": _explain, "scrub": _scrub,
+    "db": _db, "enable": _enable, "disable": _disable, "doctor": _doctor,
 }  # fmt: skip
 
 
