@@ -17,6 +17,7 @@ from sink.core.pseudonym import NONE, Pseudonyms
 from sink.core.rules import Rules
 from sink.core.syslog import Reader
 from sink.keys.epochs import Epoch as KeyEpoch
+from sink.tools.exporting.tokens import Tokens
 
 TEXT = (Path(__file__).parents[2] / "docs/pseudonyms.md").read_text()
 KEY = bytes.fromhex(re.findall(r"Epoch key: `([0-9a-f]{64})`", TEXT)[0])
@@ -77,3 +78,42 @@ def test_lines_are_named_as_the_vectors_say() -> None:
     assert [row[0] for row in rows] == [SECOND]
     assert rows[0][1][:16].hex() == delivery[2]
     assert found.rejects[0][1][:16].hex() == reject[2]
+
+
+# Tokens of an export
+
+TOKENS = re.findall(r"^\| ([\w ]+) \| ([\w-]+) \| ([a-z-]+) \| `(.*)` \| `([0-9a-f]{32})` \|$", TEXT, re.M)
+
+
+def hashed(purpose: str, text: str) -> bytes:
+    return hmac.new(hkdf(KEY, f"postsink 1 {purpose}".encode()), text.encode(), hashlib.sha256).digest()[:16]
+
+
+def test_the_table_of_tokens_is_there() -> None:
+    assert {purpose for _, _, purpose, _, _ in TOKENS} == {
+        "user", "domain", "message-id", "queue-id", "relay", "host",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipient", "release", "purpose", "text", "token"), TOKENS)
+def test_an_independent_token_agrees(recipient: str, release: str, purpose: str, text: str, token: str) -> None:
+    user, _, domain = text.partition("@")
+    domain_half = hashed("domain", domain) if domain else bytes(16)
+    made_of = {
+        "user": domain_half + hashed("user", user), "domain": domain_half, "host": text.encode(),
+    }.get(purpose) or hashed(purpose, text).hex().encode()  # fmt: skip
+    info = f"postsink 1 export {len(recipient)}:{recipient}{len(release)}:{release}{purpose}"
+    assert hmac.new(hkdf(KEY, info.encode()), made_of, hashlib.sha256).hexdigest()[:32] == token
+
+
+@pytest.mark.parametrize(("recipient", "release", "purpose", "text", "token"), TOKENS)
+def test_our_tokens_agree(recipient: str, release: str, purpose: str, text: str, token: str) -> None:
+    names, tokens = Pseudonyms(KEY), Tokens(KEY, recipient, release)
+    if purpose in ("user", "domain"):
+        user, _, domain = text.partition("@")
+        half = names.domain(domain.encode()).hex() if domain else ""
+        made = tokens.address(names.user(user.encode()).hex() + (f"@{half}" if half else ""))
+        assert made.split("@")[purpose == "domain"] == token
+    else:
+        shown = text if purpose == "host" else getattr(names, purpose.replace("-", "_"))(text.encode()).hex()
+        assert tokens.other(purpose, shown) == token

@@ -18,7 +18,7 @@ from sink.fault import CANTCREATE, TEMPFAIL, UNAVAILABLE, Fault
 from sink.tools.exporting.treatments import Treatment
 
 FORMATS = ("csv", "parquet")
-AT_ONCE = 50_000  # rows of a row group
+AT_ONCE = 20_000  # rows of a row group
 Row = Sequence[Any]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 

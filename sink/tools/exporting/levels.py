@@ -1,10 +1,10 @@
 """How rows hide each other: k-anonymity over the columns that somebody who knows a mail can know.
 
 A row is published at the first level at which it is alike with k - 1 others, of k senders to k recipients, in all known
-columns; each level has more of them NULL. First details give way, then the domain on this side, or the one on the
-other, then both, then what kind of mail it is, at last its size: time, epoch and direction stay. A row that is alone
-even so is suppressed. A level is settled with the rows that the ones before it left: so whoever looks for a mail finds
-k rows, or none.
+columns; each level has more of them NULL. First the domain on this side gives way, or the one on the other, or both,
+each with details and without; then what kind of mail it is, at last its size: time, epoch and direction stay. A row
+that is alone even so is suppressed. A level is settled with the rows that the ones before it left: so whoever looks for
+a mail finds k rows, or none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def _steps(columns: Mapping[str, Treatment], far: str) -> list[frozenset[int]]:
     sides = {name: place for place, (name, one) in places if one.gives_way == SIDE}
     there = {place for name, place in sides.items() if name == far}
     here = set(sides.values()) - there
-    steps = [set[int](), details, details | here, details | there, details | here | there]
+    steps = [gone | more for gone in (set[int](), here, there, here | there) for more in (set[int](), details)]
     steps += [steps[-1] | kind, steps[-1] | kind | size]
     return list(dict.fromkeys(map(frozenset, steps)))
 
