@@ -16,6 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sink.core.addressbook import AddressBook
+from sink.core.addresses import normal, split
 from sink.core.pseudonym import NONE, WIDTH, Pseudonyms
 from sink.core.queueid import LONG, birth, coarse, is_queue_id
 from sink.core.relays import LOOPBACK, PEER, Networks, plain_address
@@ -24,6 +25,7 @@ from sink.core.rules import Rules
 Mask = Callable[[bytes], bytes]
 
 WHOLE = 32  # hex digits of a pseudonym
+OF_A_SPELLING = 8
 IN_A_QUEUE_ID = 12  # of them in a queue id: 48 bits, as many as a short one has itself
 MOST_CACHED = 4_096  # values, clear text in RAM only
 NO_ID = b"<>"
@@ -56,6 +58,7 @@ class Masks:
         self._pseudonyms = pseudonyms
         self._book = book
         self._digits = digits
+        self._form = rules.form
         self._plain_ids = rules.plain_queue_id
         self._trusted = Networks(rules.trusted_networks)
         self._internal = Networks(rules.internal_networks)
@@ -72,15 +75,26 @@ class Masks:
     def _hex(self, digest: bytes) -> bytes:
         return digest.hex()[: self._digits].encode("ascii")
 
-    def shown(self, address: bytes) -> bytes:
-        """Return an address's pseudonym as the views show it."""
+    def shown(self, address: bytes, spelling: bytes = b"") -> bytes:
+        """Return an address's pseudonym as the views show it; spelling: what stands behind the user."""
         user, domain = address[:WIDTH], address[WIDTH:]
         if domain != NONE:
-            return self._hex(user) + b"@" + self._hex(domain)
-        return b"" if user == NONE else self._hex(user)
+            return self._hex(user) + spelling + b"@" + self._hex(domain)
+        return b"" if user == NONE else self._hex(user) + spelling
 
     def _address(self, raw: bytes) -> bytes:
-        return self.shown(self._book.party(raw)[0])
+        """Show an address; "+" and some digits say that it was written otherwise than in normal form.
+
+        Else tools would count one recipient where they counted alice+news@ and alice+bills@, and lines that differ
+        in no more would be one line. Our normal form cuts it off again; where it keeps details there is none.
+        """
+        local = normal(raw, self._form)[0]
+        same = not self._form.cut_detail or split(raw)[0] == local
+        return self.shown(self._book.party(raw)[0], b"" if same else b"+" + self._spelling(raw))
+
+    def _spelling(self, raw: bytes) -> bytes:
+        """Tell spellings of one address apart."""
+        return self._pseudonyms.spelling(raw).hex()[:OF_A_SPELLING].encode("ascii")
 
     def _sender(self, raw: bytes) -> bytes:
         """Show an envelope sender; one that was encoded is encoded again, by a scheme that says as much."""
@@ -90,11 +104,12 @@ class Masks:
             return shown
         user, _, domain = shown.partition(b"@")
         person, _, host = self.shown(member).partition(b"@")
+        mark = self._spelling(raw) if self._form.cut_detail else b"0" * OF_A_SPELLING
         if kind == "verp" or is_list or person:
-            user, domain = _encoded(user, domain, person, host, bool(is_list))
+            user = _encoded(user, person, host, mark, bool(is_list))
         if kind == "srs":
-            return b"SRS0=0=0=%b=%b@%b" % (domain, user, self._domain_of(raw))
-        return b"prvs=0000000000=%b@%b" % (user, domain) if kind == "batv" else user + b"@" + domain
+            return b"SRS0=%b=0=%b=%b@%b" % (mark, domain, user, self._domain_of(raw))
+        return b"prvs=%b=%b@%b" % (mark, user, domain) if kind == "batv" else user + b"@" + domain
 
     def _domain_of(self, raw: bytes) -> bytes:
         return self.address(raw).rpartition(b"@")[2]
@@ -215,9 +230,9 @@ SOCKETS = frozenset(
 )
 
 
-def _encoded(user: bytes, domain: bytes, person: bytes, host: bytes, is_list: bool) -> tuple[bytes, bytes]:
-    """Encode a sender so that sink.core.senders finds in it what was in the first one."""
+def _encoded(user: bytes, person: bytes, host: bytes, mark: bytes, is_list: bool) -> bytes:
+    """Encode a sender's local part so that sink.core.senders finds in it what was in the first one."""
     if person:
-        mark = b"+%b=%b" if is_list else b"+caf_=%b=%b"
-        return user + mark % (person, host), domain
-    return (user + b"-bounces+0", domain) if is_list else (b"msprvs1=0=" + user, domain)
+        form = b"%b-return-0%b-%b=%b" if is_list else b"%b+%b+caf_=%b=%b"
+        return form % (user, mark, person, host)
+    return (b"%b-bounces+%b" if is_list else b"msprvs1=%b=%b") % ((user, mark) if is_list else (mark, user))

@@ -53,7 +53,7 @@ def framed(*parts: bytes) -> bytes:
 class Pseudonyms:
     """The pseudonyms of one epoch: each method takes a normal form and gives 16 bytes."""
 
-    __slots__ = ("delivery", "domain", "ip", "message_id", "queue_id", "reject", "relay", "user")
+    __slots__ = ("delivery", "domain", "ip", "message_id", "queue_id", "reject", "relay", "spelling", "user")
 
     def __init__(self, secret: bytes, plain_queue_id: bool = False) -> None:
         def purpose(name: str) -> Digest:
@@ -66,7 +66,9 @@ class Pseudonyms:
         self.relay = purpose("relay")
         self.delivery = purpose("delivery")
         self.reject = purpose("reject")
-        self.ip = purpose("ip")  # no row has one; a scrubbed line has
+        # No row has these; a scrubbed line has.
+        self.ip = purpose("ip")
+        self.spelling = purpose("spelling")
 
     def delivery_key(self, host: bytes, second: int, pid: bytes, text: bytes) -> bytes:
         """Name a delivery line by itself alone (law 6): host, UTC second, pid, queue id to end of line."""

@@ -110,7 +110,7 @@ _BY_CODE = {
 # A wording for each class, which gives that class again whatever stands beside it; for texts that may not be shown.
 WORDS = {
     "over_quota": b"mailbox is full", "greylisted": b"greylisted", "relay_denied": b"relay access denied",
-    "blocklist": b"blocklist", "unknown_user": b"user unknown", "rate": b"rate limit", "content": b"content rejected",
+    "blocklist": b"blocklist", "unknown_user": b"no such user", "rate": b"rate limit", "content": b"content rejected",
     "size": b"size limit", "loop": b"too many hops", "suspended": b"delivery temporarily suspended",
     "tls": b"tls is required", "dns": b"host not found", "timeout": b"timed out", "connection": b"lost connection",
     "auth": b"not logged in", "syntax": b"syntax error", "policy": b"rejected", "local": b"command died",
