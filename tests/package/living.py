@@ -56,6 +56,10 @@ def check_first_start(machine: Machine) -> None:
     assert machine.run(OTHERS) == ""
     machine.run(f"systemd-analyze verify --man=no {UNITS} 2>&1 | grep postsink && exit 1 || true")
     check_exposure(machine)
+    said = machine.ask("journalctl --no-pager --boot --unit postsink.service")
+    assert "postsink: ready" in said
+    # Whoever has logcheck hears nothing of a service that works.
+    assert machine.ask("grep -Evf /etc/logcheck/ignore.d.server/postsink", given=said) == ""
 
 
 def check_exposure(machine: Machine) -> None:
@@ -79,9 +83,9 @@ def change(machine: Machine, key: str, value: str) -> None:
 def enable(machine: Machine, word: str) -> None:
     """Type what README.Debian tells, and delete what lies there from before, as doctor tells."""
     machine.run(f"postsink enable {word}")
-    machine.run("rm -f /var/log/mail.log /var/log/syslog /var/log/journal/*/*.journal")
-    if word == "rsyslog":
-        machine.run("systemctl restart rsyslog")
+    machine.run("rm -f /var/log/mail.* /var/log/daemon.log /var/log/syslog /var/log/journal/*/*.journal")
+    if word != "journald":
+        machine.run(f"systemctl restart {word}")
     machine.run("postsink enable postfix")
     said = machine.ask("postsink doctor --json")
     assert json.loads(said)["findings"] == []
@@ -138,6 +142,21 @@ def with_journald_alone_a_key_is_destroyed_and_no_row_missed(suite: Suite) -> No
         host.check()
 
 
+def with_syslog_ng_lines_wait_while_the_daemon_is_away(suite: Suite) -> None:
+    """It hears of no confirmation, but keeps what comes while nobody listens."""
+    with installed(suite, suite.mailing, "syslog-ng-core") as (machine, host):
+        enable(machine, "syslog-ng")
+        host.post(10)
+        host.check()
+        machine.run(f"systemctl stop {UNITS}")
+        host.post(10)
+        machine.run(f"systemctl start {UNITS}")
+        host.check()
+        machine.run("systemctl restart syslog-ng")
+        host.post(5)
+        host.check()
+
+
 def rows_go_on_to_postgresql(suite: Suite) -> None:
     """By peer authentication; rows wait while it is away, and what TCP needs is a drop-in."""
     with installed(suite, suite.storing, "rsyslog") as (machine, _):
@@ -152,10 +171,13 @@ def rows_go_on_to_postgresql(suite: Suite) -> None:
         there.check()
         machine.run("systemctl stop postgresql")
         there.post(10)
-        machine.run("systemctl restart postsink; systemctl is-active postsink; systemctl start postgresql")
+        machine.run("systemctl restart rsyslog postsink; systemctl is-active postsink; systemctl start postgresql")
         there.check()
         go_over_tcp(machine)
         check_exposure(machine)
+        there.begin()
+        machine.reboot()
+        there.after_a_stop()
         there.post(10)
         there.check()
         machine.run("rm /etc/postsink/pgpass; apt-get -qq -y purge postsink")

@@ -186,6 +186,7 @@ class Mailhost:
 def leaks(folder: Path) -> list[str]:
     """Files under a folder in which a name of the mails stands, in whatever form."""
     searcher = Searcher([STEM.encode()])
+    assert searcher.find((folder / "var/mail/boxes/all").read_bytes()), "what is there is found"
     found = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

@@ -36,7 +36,7 @@ BUILD = (
     "tzdata", "zsh", "bzip2", "locales", "xz-utils", "zstd",
 )  # fmt: skip
 MAIL = ("postfix", "postfix-pcre")
-# What the package needs, and rsyslog: a booted machine has no network, so they are fetched before.
+# What the package needs, and rsyslog or syslog-ng: a booted machine has no network, so they are fetched before.
 NEEDED = ("procps", "python3-cryptography", "python3-daemon", "python3-psycopg", "python3-yaml", "tzdata")
 LATER = ("rsyslog", *NEEDED)
 TOOLS = ("autopkgtest", "piuparts", "dpkg-dev", "openssh-client", "openssh-server")
@@ -56,14 +56,11 @@ def reason_to_skip() -> str | None:
     for program in ("mmdebstrap", "systemd-nspawn", "unshare"):
         if shutil.which(program, path=PATH) is None:
             return f"{program} is missing: packaging/prepare debian"
-    tried = subprocess.run(
-        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], env=ENVIRONMENT, capture_output=True,
-        check=False,
-    )  # fmt: skip
+    with Overlay(TOP, [Path(__file__).parent]) as overlay:
+        environment = {**ENVIRONMENT, **overlay.variables}
+        tried = subprocess.run([*overlay.command, "true"], env=environment, capture_output=True, check=False)
     if tried.returncode:
-        return "this machine may not mount anything, so it can't boot containers"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "this machine has no overlayfs"
+        return f"this machine may not mount an overlay over {TOP}, so it can't boot containers"
     if mirror() is None:
         return "this machine's apt has no mirror of Debian"
     return None
@@ -181,7 +178,10 @@ class Suite:
     @once
     def mailing(self) -> list[Path]:
         """The layers of a mail host without rsyslog, where the rest lies in apt's cache."""
-        fetch = f"apt-get -qq -y --no-install-recommends --download-only install {' '.join(LATER)}"
+        fetch = "\n".join(
+            f"apt-get -qq -y --no-install-recommends --download-only install {' '.join(packages)}"
+            for packages in (LATER, ("syslog-ng-core",))  # which exclude each other
+        )
         kind = "echo postfix postfix/main_mailer_type select 'Internet Site' | debconf-set-selections"
         return [self.layer("mail", [self.base], f"{kind}\n{install(*MAIL)}\n{fetch}"), self.base]
 

@@ -34,6 +34,7 @@ STORIES: tuple[Part, ...] = (
     living.with_rsyslog_nothing_is_lost_and_nothing_twice,
     living.an_upgrade_keeps_all_and_a_removal_tells_everybody,
     living.rows_go_on_to_postgresql,
+    living.with_syslog_ng_lines_wait_while_the_daemon_is_away,
 )
 Ends = dict[tuple[str, Part], "Future[float]"]
 
