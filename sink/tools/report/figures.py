@@ -150,7 +150,7 @@ def _inline(text: str, name: str) -> str:
     text = re.sub(r"(?s)\A.*?(?=<svg)|<metadata>.*?</metadata>|<!--.*?-->", "", text)
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text)
     used = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r' id="([\w.-]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
     for hue, stand_in in _STAND_INS.items():
         text = text.replace(stand_in, f"var(--{hue})")

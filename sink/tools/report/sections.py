@@ -123,7 +123,7 @@ def _outcomes(told: Answers) -> Section:
               / whole[way] for way in ways]
         for one in OUTCOMES
     }  # fmt: skip
-    words = "deferred: it waited for its next attempt when the log ended. Failed: any status but sent and deferred."
+    words = "Deferred: it waited for its next attempt when the log ended. Failed: any status but sent and deferred."
     found = Section("outcomes", "Outcomes", words)
     table = Table("Final outcomes by status", ("status", *WAYS.values(), "all", "share"), rows)
     title = "Outcomes by direction"
@@ -171,7 +171,10 @@ _CURVES: Final = {
 
 
 def _retries(told: Answers) -> Section:
-    words = "How long it took until a mail had its final outcome. Mail that still waits is left out of the curves."
+    words = (
+        "How long it took until a mail had its final outcome. The curves leave out mail that still"
+        " waits, and mail that expired as a whole, of which the log tells no delay."
+    )
     found = Section("retries", "Retries, and the time to the outcome", words)
     values = {name: told.times[key] for name, key in _CURVES.items() if key in told.times}
     rows = [
@@ -180,7 +183,7 @@ def _retries(told: Answers) -> Section:
     ]
     if values:
         title = "Share of mail that has its outcome within a time"
-        plot = Curves({name: _curve(one) for name, one in values.items()}, "time since arrival", "%")
+        plot = Curves({name: _curve(one) for name, one in values.items()}, "time since arrival", "% of mail")
         head = ("mail", "number", *(f"within {words}" for words in BOUNDS.values()))
         found.parts.append(Figure("time-to-outcome", title, plot, Table(title, head, rows)))
     classes = {str(times): (times, times) for times in range(1, 5)}
@@ -340,6 +343,6 @@ def _replies(told: Answers) -> Section:
     ]  # fmt: skip
     title = "Share of answers that came within a time"
     table = Table(title, ("what", "number"), rows)
-    plot = Curves({"answers": _curve(values)}, "time since the mail's date", "%") if values else None
+    plot = Curves({"answers": _curve(values)}, "time since the mail's date", "% of answers") if values else None
     found.parts.append(Figure("reply-latency", title, plot, table) if plot else table)
     return found
