@@ -39,7 +39,7 @@ PAGES = (
         "postsink", 1, "keeps knowledge of a mail host's mail without keeping its users' addresses",
         ("postsink [--config FILE] COMMAND", "postsink --help", "postsink --version"),
         (Part("COMMANDS", COMMANDS, "# Commands, config, exit statuses"), WHO, EXIT),
-        "postsink-import(1), postsink-lookup(1), postsink-keys(8), postsink-run(8), postsink-omprog(8), "
+        "postsink-import(1), postsink-lookup(1), postsink-export(1), postsink-keys(8), postsink-run(8), postsink-omprog(8), "
         "postsink-enable(8), postsink-doctor(8), postsink.yaml(5)",
     ),
     Page(
@@ -56,6 +56,15 @@ PAGES = (
         ),
         (Part("DESCRIPTION", COMMANDS, "## A person's rows"), EXIT),
         "postsink(1), postsink-keys(8)",
+    ),
+    Page(
+        "postsink-export", 1, "writes a data set for somebody outside",
+        (
+            "postsink export --recipient NAME --release ID --output FOLDER [--format FORMAT] [--since TIME] "
+            "[--until TIME] [--time WIDTH] [--size WIDTH] [--k NUMBER] [--with WORDS]",
+        ),
+        (Part("DESCRIPTION", COMMANDS, "## export"), Part("THE DATA", "docs/data.md"), EXIT),
+        "postsink(1), postsink-lookup(1), postsink.yaml(5)",
     ),
     Page(
         "postsink-keys", 8, "makes, rotates, destroys and hands on the keys of the pseudonyms",

@@ -74,7 +74,9 @@ def _forget(settings: Config, given: argparse.Namespace) -> int:
 
 def _export(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import export
+    from sink.tools.exporting import files
 
+    files.ready(given.format)  # the owner may have no right to load it
     where = (given.recipient, given.release, given.output.absolute(), given.format, given.since, given.until)
     wanted = export.Wanted(*where, given.time, given.size, given.k, given.asked)
     return export.run(_as_owner(settings), wanted)

@@ -37,7 +37,6 @@ class Wanted(NamedTuple):
 
 def run(config: Config, wanted: Wanted) -> int:
     """Write a data set."""
-    files.ready(wanted.form)
     _check_range(wanted)
     keys = open_keyring(config)
     names = Names(keys, wanted.recipient, wanted.release)

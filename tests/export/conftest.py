@@ -67,3 +67,12 @@ def alike(lab: Program) -> Export:
         return lab.folder / name
 
     return export
+
+
+@pytest.fixture(scope="session")
+def day_in_parquet(host: Program) -> Path:
+    """The day in Parquet."""
+    pytest.importorskip("pyarrow")
+    answer = exported(host, "parquet", "--format", "parquet")
+    assert answer.status == OK, answer
+    return host.folder / "parquet"

@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import stat
+import tempfile
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 
 from sink import arguments
-from sink.fault import CANTCREATE, DATA, NOINPUT, OK, TEMPFAIL, UNAVAILABLE, USAGE, Fault
+from sink.fault import CANTCREATE, DATA, NOINPUT, NOPERM, OK, TEMPFAIL, UNAVAILABLE, USAGE, Fault
 from sink.stores.staging import Staging
 from sink.tools import export
 from sink.tools.exporting import coarse, files, treatments
@@ -26,6 +28,7 @@ from tests.export.conftest import DEFAULTS, EVERYTHING, SETTINGS, Export, export
 from tests.export.world import World
 from tests.integration.asking import ask, one_line
 from tests.integration.epochs import BOUND, put, ring_of, with_bounds
+from tests.integration.owned import NOBODY, ask_who, owned
 from tests.judges.program import ROOT, Program
 from tests.unit.test_docs import cells, section, view_columns
 
@@ -221,6 +224,24 @@ def test_it_is_its_owners_alone_and_nothing_else_is_left(day: Path, host: Progra
         ("delivery.csv", "reject.csv", "manifest.json"), 0o600
     )
     assert not list(host.folder.glob(".*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; run it as root")
+def test_of_root_it_is_the_installations_owner_who_writes() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="postsink-test-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        program = owned(folder, NOBODY, local_domains=SETTINGS["local_domains"])
+        program.run("keys", "init")
+        program.import_files(stdin=log_of([(f"a{n}@example.net", f"p{n}@example.com") for n in range(9)]))
+        answer, who = ask_who(program, "export", *DEFAULTS, "--output", "../lib/set")
+        assert answer.status == OK
+        assert who.is_only(NOBODY)
+        assert {path.stat().st_uid for path in [folder / "lib/set", *(folder / "lib/set").iterdir()]} == {NOBODY}
+        answer, _ = ask_who(program, "export", *DEFAULTS, "--output", "elsewhere")
+        assert answer.status == NOPERM
+    finally:
+        shutil.rmtree(folder)
 
 
 # -- the manifest

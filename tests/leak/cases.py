@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sink.fault import CONFIG, FINDINGS, OK, UNAVAILABLE, USAGE
+from sink.fault import CONFIG, DATA, FINDINGS, OK, UNAVAILABLE, USAGE
 from tests.integration.cluster import Cluster
 from tests.leak import planted
 from tests.leak.canaries import STEM
@@ -23,6 +23,9 @@ from tests.leak.watch import Allowance, from_zstd, to_a_scheduler, to_standard_o
 ADDRESSES = f"{STEM}alice@{STEM}.example.net\n<{STEM}bob>\n\nnot {STEM} one\n"
 PERSON = f"{STEM}alice@{planted.LOCAL}\n"
 PAIR = f"{STEM}alice@{STEM}.example.net\n{STEM}bob@{planted.LOCAL}\n"
+RELEASE = "--recipient University --release 1"
+ALL = "--with address,message-id,queue-id,relay,host"
+HOURS = "--since 2026-01-01 --until 2027-12-31"
 SINCE = "--since 2026-01-01 --until 2027-12-31T23:59"
 
 
@@ -130,6 +133,8 @@ COMMANDS = (
     command(f"lookup {SINCE} --sender --recipient", stdin=PAIR, store=True),
     command("lookup", stdin=ADDRESSES, store=True, name="lookup: some that are none"),
     command("forget --yes", stdin=PERSON, store=True),
+    command(f"export {RELEASE} --output set --time day --k 2", store=True),
+    command(f"export {RELEASE} --output set --format csv --size exact {HOURS} {ALL}", store=True, status=(OK, DATA)),
     command("status", daemon=True),
     command("status --json", daemon=True),
     command("status --check --max-silence 10m --max-wait 2h", daemon=True),

@@ -23,7 +23,7 @@ Row = Sequence[Any]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 def ready(form: str) -> None:
-    """Say early what is missing. Fault 69."""
+    """Load what a form needs, and say early where it is missing. Fault 69."""
     if form == "parquet":
         _pyarrow()
 
@@ -35,7 +35,7 @@ def write(path: Path, form: str, columns: Mapping[str, Treatment], rows: Iterato
 
 def write_text(path: Path, text: str) -> None:
     """Make a file of words, and have it on the disk."""
-    with open(path, "x", encoding="ascii") as file:
+    with open(path, "x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -62,13 +62,13 @@ def explained(folder: Path) -> Iterator[None]:
         raise Fault(CANTCREATE, f"{folder} can't be written ({reason}); name another folder by --output") from None
 
 def _write_csv(path: Path, columns: Mapping[str, Treatment], rows: Iterable[Row]) -> None:
-    with open(path, "x", encoding="ascii", newline="") as file:
+    with open(path, "x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
 
 def _read_csv(path: Path) -> Iterator[dict[str, str]]:
-    with open(path, encoding="ascii", newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
 
 def _pyarrow() -> Any:
