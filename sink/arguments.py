@@ -224,6 +224,7 @@ def _keys_and_rows(command: Adder) -> None:
     one = command("db", "make, upgrade, look at, index, prune and empty the store")
     actions = ("init", "upgrade", "status", "index", "prune", "reset")
     one.add_argument("action", choices=actions, metavar="ACTION", help=", ".join(actions))
+    one.add_argument("--citus", action="store_true", help="of init: have the rows lie on the workers of Citus")
     one.add_argument("--older-than", type=_age, metavar="TIME", help="of prune: like 90d; default: keep of the config")
     one.add_argument("--local", action="store_true", help="of upgrade: the store alone, before the daemon's start")
     one.add_argument("--yes", action="store_true", help="do not ask before prune and reset")

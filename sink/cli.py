@@ -103,8 +103,10 @@ def _scrub(settings: Config, given: argparse.Namespace) -> int:
 def _db(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import database
 
-    commands = {"init": database.init, "status": database.status, "index": database.index}
+    commands = {"status": database.status, "index": database.index}
     settings = _as_owner(settings)
+    if given.action == "init":
+        return database.init(settings, citus=given.citus)
     if given.action == "upgrade":
         return database.upgrade(settings, local=given.local)
     if given.action == "reset":

@@ -38,9 +38,9 @@ class Trouble(NamedTuple):
 class Drain(threading.Thread):
     """Moves rows until it is stopped, or has finished. Fault 78 where the conninfo is none.
 
-    moved: new rows by table since the start; trouble: a SQLSTATE, "connection" or "refused", "" where all is well;
-    last: the last trouble there was;
-    fault: what ended it, where it is strict: then the first Fault does. advice: lines for the admin.
+    moved: new rows by table since the start, empty where the database does not tell; trouble: a SQLSTATE,
+    "connection" or "refused", "" where all is well; last: the last trouble there was; fault: what ended it, where it
+    is strict: then the first Fault does. advice: lines for the admin.
     """
 
     def __init__(self, route: Route, say: Say, strict: bool = False) -> None:
@@ -118,8 +118,11 @@ class Drain(threading.Thread):
                 return 0
             found = database.take({table: load.lines for table, load in loads.items()})
             outbox.unload({table: load.keys for table, load in loads.items()})
-        for table, new in found.items():
-            self.moved[table] += max(new, 0)
+        if found is None:
+            self.moved.clear()
+        elif self.moved:
+            for table, new in found.items():
+                self.moved[table] += new
         number = sum(len(load.keys) for load in loads.values())
         self.left += number
         return number

@@ -24,6 +24,7 @@ try:
     from psycopg import sql
 except ImportError:  # psycopg without libpq says so in a page of text
     raise Fault(UNAVAILABLE, "PostgreSQL's client library is missing; type: apt-get install libpq5") from None
+from sink.stores import citus
 
 logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)  # it warns by quoting errors; each is ours to tell
 
@@ -183,6 +184,9 @@ class PostgresStore:
         self._connection = connect(conninfo)
         try:
             with self._connection.transaction():
+                self._is_citus = citus.is_there(self._connection)
+                if self._is_citus:
+                    self._connection.execute(citus.SESSION)
                 for table, columns in TABLES.items():
                     self._connection.execute(_stage(table, [name for name, _ in columns]))
         except psycopg.Error as error:
@@ -209,8 +213,11 @@ class PostgresStore:
         except psycopg.Error as error:
             raise fault_of(error) from None
 
-    def take(self, loads: Mapping[str, bytes]) -> dict[str, int]:
-        """Keep rows by table, each the lines of a COPY, in one transaction; return how many were new."""
+    def take(self, loads: Mapping[str, bytes]) -> dict[str, int] | None:
+        """Keep rows by table, each the lines of a COPY, in one transaction; return how many were new.
+
+        None: nobody knows. Citus counts what it was given, and a writer can't look.
+        """
         found = {}
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
@@ -221,7 +228,7 @@ class PostgresStore:
                     found[table] = cursor.rowcount
         except psycopg.Error as error:
             raise fault_of(error) from None
-        return found
+        return None if self._is_citus else found
 
 
 def bind(connection: psycopg.Connection[tuple[object, ...]], settings: str, checks: Mapping[int, str]) -> None:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from sink.fault import CONFIG, NOPERM, TEMPFAIL, UNAVAILABLE, Fault
-from sink.stores import schema
+from sink.stores import citus, schema
 from sink.stores.postgres import Interrupted, connect, fault_of
 
 DIALECT = "postgres"
@@ -82,14 +82,23 @@ def upgrade(conninfo: str) -> list[int]:
         }
         steps = schema.missing(DIALECT, applied, "the database")
         for step in steps:
-            connection.execute(step.text)
+            citus.run(connection, step.text)
             connection.execute(
                 "INSERT INTO schema_version (version, compat, sha256) VALUES (%s, %s, %s)",
                 (step.version, step.compat, step.sha256),
             )
         if max(applied, default=0) <= schema.version(DIALECT):  # a newer one has other tables and views
-            connection.execute(schema.extra(DIALECT, "grants"))
+            citus.run(connection, schema.extra(DIALECT, "grants"))
+            if citus.is_distributed(connection):
+                citus.distribute(connection)  # its rights
     return [step.version for step in steps]
+
+
+def distribute(conninfo: str) -> None:
+    """Have the rows lie on the workers of Citus, in one transaction."""
+    with opened(conninfo, "") as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        citus.distribute(connection)
 
 
 def _check_encoding(connection: Connection) -> None:
@@ -242,7 +251,7 @@ def rows_by_epoch(connection: Connection) -> dict[int, int]:
 def make_indexes(connection: Connection) -> None:
     """Make the optional indexes."""
     with connection.transaction():
-        connection.execute(schema.extra(DIALECT, "indexes"))
+        citus.run(connection, schema.extra(DIALECT, "indexes"))
 
 
 def empty(connection: Connection) -> None:

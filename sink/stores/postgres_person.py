@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 from sink.core.pseudonym import NONE, WIDTH
 from sink.core.rows import shown
 from sink.stores.person import AT_ONCE, LISTS, PAIRS, Whom, other_of, replaced
+from sink.stores.postgres_admin import LOCK
 
 _NOBODY = UUID(bytes=NONE)  # in the place of a domain that an address has not
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -149,11 +150,13 @@ def _forget_in(
     row_key = sql.Identifier(f"{table}_key")
     changed = [sql.Identifier(name) for name in (*(f"{pair}_user" for pair in PAIRS[table]), *lists)]
     with connection.transaction(), connection.cursor() as cursor:
+        # Only commands of an admin change rows, and they do it one after the other; Citus can't lock rows.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         columns = sql.SQL(", ").join([sql.Identifier("old", name) for name in (*shared, *halves, *lists)])
         cursor.execute(
             sql.SQL(
                 "SELECT old.logged_at, old.{}, {} FROM {} AS old JOIN {} AS key ON (old.logged_at, old.{}) ="
-                " (key.logged_at, key.row_key) WHERE key.number BETWEEN %s AND %s FOR UPDATE OF old"
+                " (key.logged_at, key.row_key) WHERE key.number BETWEEN %s AND %s"
             ).format(row_key, columns, whole, keys, row_key),
             (first, first + AT_ONCE - 1),
         )

@@ -8,11 +8,14 @@ what was run, in `schema_version`.
 import re
 from functools import lru_cache
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from sink.fault import CONFIG, Fault
 
+# A statement ends at a semicolon outside texts, bodies and comments.
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\$\$.*?\$\$|--[^\n]*|;", re.S)
 _COMPAT = re.compile(r"^-- compat: (\d+)$", re.M)
 
 
@@ -68,3 +71,9 @@ def missing(dialect: str, applied: dict[int, tuple[int, str]], name: str) -> lis
 def extra(dialect: str, name: str) -> str:
     """Return a file beside the numbered ones: indexes, roles."""
     return (folder() / dialect / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def statements(text: str) -> list[str]:
+    """Return the statements of a file, one by one, as Citus wants what it hands on."""
+    ends = [match.end() for match in _TOKEN.finditer(text) if match[0] == ";"]
+    return [text[start:end].strip() for start, end in pairwise([0, *ends])]

@@ -60,7 +60,7 @@ def _explained() -> Iterator[None]:
 class Cluster:
     """A connection to a scheduler. Use it as a context manager.
 
-    moved: new rows that workers wrote into the database themselves, by table.
+    moved: new rows that workers wrote into the database themselves, by table; empty where it does not tell.
     """
 
     def __init__(self, place: str, told: Errand, files: Sequence[File]) -> None:
@@ -160,8 +160,11 @@ class Cluster:
             if number not in left:
                 continue
             heard[attempt] += 1
-            self.moved["delivery"] += moved[0]
-            self.moved["reject"] += moved[1]
+            if moved is None:
+                self.moved.clear()
+            elif self.moved:
+                self.moved["delivery"] += moved[0]
+                self.moved["reject"] += moved[1]
             parcel = Parcel.of(parts)
             if parcel.outcome is not None:
                 if heard[attempt] != place + 1:

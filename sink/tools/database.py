@@ -14,8 +14,10 @@ from sink.tools.question import confirm
 MOST_AT_ONCE = 5_000  # rows of a table: a daemon waits meanwhile
 
 
-def init(config: Config) -> int:
-    """Make the store, bound to the keyring and the settings."""
+def init(config: Config, *, citus: bool = False) -> int:
+    """Make the store, bound to the keyring and the settings; citus: have the rows of the database lie on workers."""
+    if citus and config.database is None:
+        raise Fault(USAGE, "--citus is for a database; name it by database: in the config")
     keys = open_keyring(config)
     store, _ = open_store(config, keys)
     with store:
@@ -25,6 +27,8 @@ def init(config: Config) -> int:
 
         for line in server.upgrade(config):
             print(line)
+        if citus:
+            print(server.distribute(config))
         server.bind(config, keys)
     return OK
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -193,12 +194,13 @@ class _Database:
         self._connected = opened.enter_context(ExitStack())
         self._database: Any = None
 
-    def take(self, parcel: Parcel) -> tuple[int, int]:
-        """Move rows there; return how many of both kinds were new."""
+    def take(self, parcel: Parcel) -> tuple[int, int] | None:
+        """Move rows there; return how many of both kinds were new, None where the database does not tell."""
         from sink.stores.postgres import Interrupted
 
         self._outbox.commit(Batch(parcel.rows, parcel.rejects, {}, [], []))
-        since, new = time.monotonic(), {"delivery": 0, "reject": 0}
+        since, new = time.monotonic(), Counter[str]()
+        is_told = True
         while loads := self._outbox.load(_MOST):
             try:
                 found = self._connect().take({table: load.lines for table, load in loads.items()})
@@ -210,9 +212,9 @@ class _Database:
                 threading.Event().wait(_PAUSE)
                 continue
             self._outbox.unload({table: load.keys for table, load in loads.items()})
-            for table, number in found.items():
-                new[table] += max(number, 0)
-        return new["delivery"], new["reject"]
+            is_told = found is not None
+            new.update(found or {})
+        return (new["delivery"], new["reject"]) if is_told else None
 
     def _connect(self) -> Any:
         from sink.stores.postgres import PostgresStore
@@ -241,7 +243,7 @@ class _Sender:
         """Whether nobody waits any more."""
         return self.name in _ended
 
-    def send(self, parcel: Parcel, moved: tuple[int, int] = (0, 0)) -> None:
+    def send(self, parcel: Parcel, moved: tuple[int, int] | None = (0, 0)) -> None:
         """Send a parcel, when there is room; raises what Dask raises where nobody takes it in time."""
         if not self.is_over:
             message = marshal.dumps((self.number, self.attempt, self.sent, moved, parcel.plain()))

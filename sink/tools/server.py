@@ -31,6 +31,12 @@ def upgrade(config: Config) -> list[str]:
     return [f"the database: {words}", f"partitions made: {', '.join(made) or 'none'}"]
 
 
+def distribute(config: Config) -> str:
+    """Have the rows lie on the workers of Citus; return what was done in words."""
+    admin.distribute(conninfo(config))
+    return "the database: rows lie on the workers of Citus"
+
+
 def bind(config: Config, keys: Keyring) -> None:
     """Hold the keys against those of the database."""
     way = route(config, keys)

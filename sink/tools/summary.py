@@ -7,9 +7,14 @@ from typing import Any
 
 from sink.tools.chains import Outcome
 
+NOT_TOLD = " rows are there; Citus does not tell which of them were new"
+
 
 def numbers(outcome: Outcome, new: Mapping[str, int]) -> dict[str, object]:
-    """Return the numbers of an import; DESIGN "Commands" names those that scripts may rely on."""
+    """Return the numbers of an import; DESIGN "Commands" names those that scripts may rely on.
+
+    new: rows that were added, by table; empty where the database does not tell.
+    """
     counts = Counter(outcome.counts)
     seen = counts["delivery_lines"] + counts["expired_lines"]
     return {
@@ -17,9 +22,10 @@ def numbers(outcome: Outcome, new: Mapping[str, int]) -> dict[str, object]:
         "postfix_lines": counts["postfix_lines"],
         "delivery_lines": counts["delivery_lines"],
         "expired_lines": counts["expired_lines"],
-        "deliveries": new["delivery"],
-        "duplicates": seen - new["delivery"],
-        "rejects": new["reject"],
+        "deliveries": new.get("delivery"),
+        # Rows that had waited for the database since another import are new, and not of these lines.
+        "duplicates": max(0, seen - new["delivery"]) if new else None,
+        "rejects": new.get("reject"),
         "rejects_seen": counts["rejects"],
         "rejects_not_kept": counts["rejects_not_kept"],
         "epoch_destroyed": counts["epoch_destroyed"],
@@ -45,12 +51,14 @@ def tell(summary: dict[str, Any], empty: Sequence[str], zone: object) -> None:
     """Print the summary as words for people."""
     words = [f"{name} is empty" for name in empty]
     if summary["lines"]:
+        is_told = summary["deliveries"] is not None
         words += [
             f"{_counted(summary['lines'], 'line')} read, {summary['postfix_lines']} of Postfix",
             f"{_counted(summary['delivery_lines'] + summary['expired_lines'], 'delivery line')}:"
-            f" {summary['deliveries']} new, {summary['duplicates']} known already",
-            f"{_counted(summary['rejects_seen'], 'refusal')}: {summary['rejects']} new;"
-            f" {summary['rejects_not_kept']} more of categories that are not kept",
+            + (f" {summary['deliveries']} new, {summary['duplicates']} known already" if is_told else NOT_TOLD),
+            _counted(summary["rejects_seen"], "refusal")
+            + (f": {summary['rejects']} new; " if is_told else "; ")
+            + f"{summary['rejects_not_kept']} more of categories that are not kept",
             f"{_counted(summary['ignored'], 'line')} ignored, {summary['not_understood']} not understood",
         ]
     if summary["epoch_destroyed"]:

@@ -3,7 +3,7 @@
 -- neither has a superuser run it in the database, once: psql -f roles.sql. What is there already is left as it is.
 --
 --   postsink_writer   the drain: adds rows, and sees none, not even its own; compares keys by their check values
---   postsink_reader   the views; no table. (On Citus views do not shield tables: take no reader there)
+--   postsink_reader   the views; no table (but on Citus, see citus.sql)
 --   postsink_admin    owns tables and views: upgrade, index, prune, lookup, forget, reset
 
 DO $$

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Some of them import the store, which needs libpq; `make test` installs it.
 collect_ignore_glob = [] if HAS_LIBPQ else ["test_*.py"]
+collect_ignore = [] if os.environ.get("POSTSINK_TEST_CITUS_DSN") else ["test_citus.py"]
 
 USERS = {"drain": "postsink_writer", "analyst": "postsink_reader", "keeper": "postsink_admin"}  # own nothing
 
