@@ -101,6 +101,60 @@ _PARTS: dict[str, tuple[bytes, str]] = {
         rb"|tlsproxy|policy-?spf|policy|retry|error|discard)",
         "",
     ),
+    # dovecot's [see sink.core.dovecot]
+    "login": (rb"(?:imap|pop3|managesieve|submission)", ""),
+    "user": (rb"[^()<>]*+", "address"),
+    "account": (rb"[^()<>,\s]++", "address"),
+    "session": (rb"[0-9A-Za-z+/=_:.-]{1,64}", "session"),
+    "msgid": (rb"(?:<[^<>]*+>|unspecified)", "msgid"),
+    "ended": (
+        rb"(?:Disconnected|Aborted login|Login aborted)"
+        rb"(?:: (?:Connection closed|Inactivity|Too many (?:invalid|bad) commands|Logged out"
+        rb"|Connection reset by peer))?"
+        rb"(?: during authentication)?",
+        "",
+    ),
+    "attempts": (
+        rb"(?: \((?:auth failed, \d{1,9} attempts(?: in \d{1,9} secs)?|no auth attempts(?: in \d{1,9} secs)?"
+        rb"|tried to use (?:disallowed|disabled) plaintext auth"
+        rb"|(?:disconnected before auth was ready|client didn't finish SASL auth), waited \d{1,9} secs)\))?"
+        rb"(?: \((?:auth_failed|no_auth_attempts|cleartext_auth_disabled)\))?",
+        "",
+    ),
+    "tls": (
+        rb"(?:, (?:TLS(?:v1\.[0-3])?(?: handshaking)?(?:: (?:Connection closed|Disconnected"
+        rb"|Connection reset by peer))?|secured))?",
+        "",
+    ),
+    "closed": (
+        rb"(?:Logged out|Connection closed|Disconnected|Disconnected: (?:Logged out|Inactivity|Connection closed)"
+        rb"|Disconnected for inactivity)",
+        "",
+    ),
+    "traffic": (
+        rb"(?: in=\d{1,15} out=\d{1,15})?"
+        rb"(?>(?: (?:top|retr|del|size|deleted|expunged|trashed|hdr_count|hdr_bytes|body_count|body_bytes)"
+        rb"=\d{1,15}(?:/\d{1,15})?,?)*)",
+        "",
+    ),
+    "quit": (
+        rb"(?:Client has quit the connection|Successful quit|Logged out|Connection closed"
+        rb"|Remote closed connection)",
+        "",
+    ),
+    "folder": (rb"'?(?:INBOX|(?:INBOX[./])?(?:Junk|Spam|Trash|Sent|Drafts|Archive))'?", ""),
+    "full": (rb"Quota exceeded(?: \((?:mailbox for user is full|disk quota exceeded)\))?", ""),
+    "failed": (
+        rb"(?:unknown user|Password mismatch|password mismatch|Unknown user|user not found)", "",
+    ),
+    # rspamd's [see sink.core.rspamd]
+    "hex": (rb"[0-9a-f]{4,64}", "session"),
+    "verdict": (
+        rb"(?:no action|greylist|add header|rewrite subject|soft reject|reject|discard|quarantine|accept)", "",
+    ),
+    "score": (rb"-?\d{1,6}(?:\.\d{1,4})?", ""),
+    "symbols": (rb".*", "symbols"),
+    "addresses": (rb"[^<>]*+", "addresses"),
 }  # fmt: skip
 # smtp_addr.c and others
 _NAME_SERVER = "Host or domain name not found. Name service error for name={host} type={record}: {dns}"

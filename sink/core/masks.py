@@ -11,10 +11,12 @@ IPv6: fd00::/8 (RFC 4193), 118 bits. Neither keeps a prefix: two hosts of one ne
 config's networks an address is of does show, since `is_outgoing` hangs on it, and loopback stays as it is.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from sink.core import values
 from sink.core.addressbook import AddressBook
 from sink.core.addresses import normal, split
 from sink.core.pseudonym import NONE, WIDTH, Pseudonyms
@@ -183,6 +185,23 @@ class Masks:
         """Show that there was a text, and of what length."""
         return not_understood(raw)
 
+    def session(self, raw: bytes) -> bytes:
+        """Show what names a session or a message to a program alone."""
+        return self._hex(self._pseudonyms.spelling(raw))
+
+    def msgid(self, raw: bytes) -> bytes:
+        """Show a message-id as written."""
+        found = None if raw == b"unspecified" else values.message_id(raw)
+        return raw if raw == b"unspecified" else NO_ID if found is None else self.message_id(found)
+
+    def addresses(self, raw: bytes) -> bytes:
+        """Show addresses with commas between."""
+        return b",".join(map(self.address, raw.split(b",")))
+
+    def symbols(self, raw: bytes) -> bytes:
+        """Show how many symbols a filter found."""
+        return b"%d symbols" % len(_SYMBOL(raw))
+
     def nothing(self, raw: bytes) -> bytes:
         """Show nothing."""
         return b""
@@ -210,6 +229,7 @@ class Masks:
         return self.peer(raw)
 
 
+_SYMBOL = re.compile(rb"(?:\A|,)[A-Z][A-Z0-9_]*+\(").findall
 PROTOCOLS = frozenset({b"SMTP", b"ESMTP", b"LMTP", b"QMQP", b"UTFSMTP"})
 FIRST_PERSON = 1000  # Debian's FIRST_UID [adduser.conf(5)]
 MECHANISMS = frozenset(
