@@ -149,8 +149,9 @@ class Figures:
 def memory_used() -> tuple[int, int]:
     """Return the bytes of memory that this process has now, and that it had at most."""
     with open("/proc/self/statm", "rb") as file:
-        pages = int(file.read().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        now = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    # The kernel notes the most only now and then.
+    return now, max(now, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def class_of(trouble: str) -> str:
