@@ -16,7 +16,7 @@ from itertools import product
 
 import pytest
 
-from tests.package import building, installing, living, suites
+from tests.package import building, installing, living, scraping, suites
 from tests.package.suites import Suite
 
 Part = Callable[[Suite], None]
@@ -35,6 +35,7 @@ STORIES: tuple[Part, ...] = (
     living.an_upgrade_keeps_all_and_a_removal_tells_everybody,
     living.rows_go_on_to_postgresql,
     living.with_syslog_ng_lines_wait_while_the_daemon_is_away,
+    scraping.metrics_come_by_a_port_and_the_daemon_has_no_network,
 )
 Ends = dict[tuple[str, Part], "Future[float]"]
 
