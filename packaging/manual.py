@@ -39,7 +39,7 @@ PAGES = (
         "postsink", 1, "keeps knowledge of a mail host's mail without keeping its users' addresses",
         ("postsink [--config FILE] COMMAND", "postsink --help", "postsink --version"),
         (Part("COMMANDS", COMMANDS, "# Commands, config, exit statuses"), WHO, EXIT),
-        "postsink-import(1), postsink-lookup(1), postsink-export(1), postsink-keys(8), postsink-run(8), postsink-omprog(8), "
+        "postsink-import(1), postsink-lookup(1), postsink-report(1), postsink-export(1), postsink-keys(8), postsink-run(8), postsink-omprog(8), "
         "postsink-enable(8), postsink-doctor(8), postsink.yaml(5)",
     ),
     Page(
@@ -58,10 +58,16 @@ PAGES = (
         "postsink(1), postsink-keys(8)",
     ),
     Page(
+        "postsink-report", 1, "makes a page of figures and numbers about the mail of a time",
+        ("postsink report [--since TIME] [--until TIME] [--top N] [--output FILE]",),
+        (Part("DESCRIPTION", "docs/report.md"), EXIT),
+        "postsink(1), postsink-export(1), postsink-lookup(1), postsink.yaml(5)",
+    ),
+    Page(
         "postsink-export", 1, "writes a data set for somebody outside",
         (
-            "postsink export --recipient NAME --release ID --output FOLDER [--format FORMAT] [--since TIME] "
-            "[--until TIME] [--time WIDTH] [--size WIDTH] [--k NUMBER] [--with WORDS]",
+            "postsink export --recipient NAME --release ID --output FOLDER [--format FORMAT]",
+            "    [--since TIME] [--until TIME] [--time WIDTH] [--size WIDTH] [--k NUMBER] [--with WORDS]",
         ),
         (Part("DESCRIPTION", COMMANDS, "## export"), Part("THE DATA", "docs/data.md"), EXIT),
         "postsink(1), postsink-lookup(1), postsink.yaml(5)",
@@ -114,6 +120,7 @@ PAGES = (
 
 _CELL = re.compile(r"(?<!\\)\|")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _INLINE = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
 _LISTED = re.compile(r"(?:\*|\d+\.) +")
 
@@ -144,7 +151,7 @@ def inline(text: str) -> str:
 
 def roff(text: str) -> Iterator[str]:
     """Yield the lines of a page for a document."""
-    for found in re.split(r"\n{2,}", re.sub(r"(?s)(```.*?```)", _whole, f"\n{text}\n")):
+    for found in re.split(r"\n{2,}", _IMAGE.sub("", re.sub(r"(?s)(```.*?```)", _whole, f"\n{text}\n"))):
         block = found.strip("\n")
         if not block.strip():
             continue

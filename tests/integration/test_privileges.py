@@ -72,6 +72,7 @@ CASES = {
     "omprog": Case(["omprog"], stays=True),
     "status": Case(["status"], status=UNAVAILABLE),
     "pseudonym": Case(["pseudonym"], ADDRESS),
+    "report": Case(["report", "--output", "report.html"]),
     "explain": Case(["explain", "mail.log"], stays=True),
     "scrub": Case(["scrub", "mail.log", "mail.log.gz"]),
     "keys rotate": Case(["keys", "rotate"]),

@@ -135,6 +135,8 @@ COMMANDS = (
     command("forget --yes", stdin=PERSON, store=True),
     command(f"export {RELEASE} --output set --time day --k 2", store=True),
     command(f"export {RELEASE} --output set --format csv --size exact {HOURS} {ALL}", store=True, status=(OK, DATA)),
+    command("report --output report.html", store=True),
+    command("report --since 2026-01-01 --until 2027-12-31 --top 100 --output -", store=True),
     command("status", daemon=True),
     command("status --json", daemon=True),
     command("status --check --max-silence 10m --max-wait 2h", daemon=True),

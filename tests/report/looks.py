@@ -72,7 +72,8 @@ UNSOUND = """(() => {
     const ids = all('[id]').map(one => one.id);
     ids.filter((one, place) => ids.indexOf(one) !== place).forEach(one => wrong.push('id twice: ' + one));
     for (const name of ['aria-labelledby', 'aria-describedby'])
-        all(`[${name}]`).filter(one => !document.getElementById(one.getAttribute(name))).forEach(one => wrong.push(name));
+        all(`[${name}]`).filter(one => !document.getElementById(one.getAttribute(name)))
+            .forEach(() => wrong.push(name));
     all('a[href^="#"]').filter(one => !document.getElementById(one.hash.slice(1)))
         .forEach(one => wrong.push(one.hash));
     all('[role=img], [role=region], nav').filter(one => !one.getAttribute('aria-label'))
