@@ -25,8 +25,9 @@ def installed(folder: Path) -> Program:
     (folder / "tokens").write_text(f"{TOKEN.decode()}\n")
     (folder / "tokens").chmod(0o600)
     made = Program(
-        folder, timezone="UTC", local_domains=["example.com"], header_tokens="tokens", trusted_networks=["192.0.2.0/28"]
-    )
+        folder, timezone="UTC", local_domains=["example.com"], header_tokens=str(folder / "tokens"),
+        trusted_networks=["192.0.2.0/28"],
+    )  # fmt: skip
     return made.make_keys()
 
 

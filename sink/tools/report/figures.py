@@ -70,7 +70,8 @@ def _columns(axes: Any, plot: Columns, narrow: bool) -> None:
     room = max(1, (230 if narrow else 600) // (8 * max(map(len, plot.labels))))  # units of a character
     step = -(-len(places) // room)
     axes.set_xticks(list(places)[::step], list(plot.labels)[::step])
-    axes.set_xlim(-0.6, max(len(places), 4) - 0.4)  # a single column does not fill the figure
+    axes.set_xlim(-0.6, max(len(places), 8) - 0.4)  # a single column does not fill the figure
+    axes.set_ylim(0, 1.05 * max(1, *below))
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)
@@ -90,6 +91,7 @@ def _rows(axes: Any, plot: Rows, narrow: bool) -> None:
         axes.set_xlim(0, 100)
         axes.xaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
     else:
+        axes.set_xlim(0, 1.03 * max(1, *left))
         axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6, integer=True, steps=_STEPS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 

@@ -52,7 +52,7 @@ def run(config: Config, wanted: Wanted) -> int:
         except OSError as error:
             raise rootonly.unwritable(Path(wanted.output), error) from None
     words = f"{told.outcomes:,} final outcomes, {told.refusals.total():,} refusals" if not told.is_empty else "no rows"
-    print(f"{wanted.output}: {words}", file=sys.stderr)
+    print(f"postsink: {wanted.output}: {words}", file=sys.stderr)
     return OK
 
 
