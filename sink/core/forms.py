@@ -14,12 +14,22 @@ Fit = Callable[[bytes], re.Match[bytes] | None]
 
 # What a template's {name} stands for: (pattern, mask or "" where the pattern lets nothing through that is somebody's).
 _IP = rb"[0-9A-Fa-f.:]{2,45}"
+_SUITE = (
+    rb"(?:TLS|ECDHE|DHE|EDH|ADH|AECDH|RSA|ECDSA|DSS|PSK|SRP|AES|AES128|AES256|128|256|GCM|CCM|CCM8|CBC|CBC3|CHACHA20"
+    rb"|POLY1305|SHA|SHA1|SHA256|SHA384|MD5|DES|3DES|EDE|RC4|CAMELLIA|CAMELLIA128|CAMELLIA256|ARIA|ARIA128|ARIA256|SEED"
+    rb"|IDEA|anon|WITH)"
+)
+_CIPHER = _SUITE + rb"(?:[_-]" + _SUITE + rb"){0,9}"
+_CURVE = (
+    rb"(?:ECDHE|DHE|ECDH|DH|RSA|[Xx]25519|[Xx]448|X25519MLKEM768|SecP256r1MLKEM768|ffdhe\d{4}|secp\d{3}[rk]1"
+    rb"|prime256v1|P-\d{3}|\d{3,5} bits)"
+)
 _PARTS: dict[str, tuple[bytes, str]] = {
     "peer": (rb"[^\[\]\s<>]*+\[[^\]\s]++\](?::\d{1,5})?", "peer"),
     "ip": (_IP, "ip"),
     "host": (rb"[^\[\]\s<>,;:()]++", "host"),
-    "name": (rb'[^\s"]++', "thing"),  # of a host or of a person
-    "rest": (rb".*+", "thing"),  # what it names, whatever it holds: the last place of a template
+    "person": (rb'[^\s"]++', "address"),
+    "rest": (rb".*+", "address"),  # what it names, whatever it holds: the last place of a template
     "text": (rb".*+", "dropped"),  # words that we do not know, likewise
     "address": (rb"[^<>\s]*+", "thing"),
     "id": (rb"[0-9A-Za-z]{5,20}", "queue_id"),
@@ -76,9 +86,10 @@ _PARTS: dict[str, tuple[bytes, str]] = {
     "trust": (rb"(?:Anonymous|Untrusted|Trusted|Verified|Unverified) ", ""),
     # tls_log_summary() [src/tls/tls_misc.c]: names out of OpenSSL's own tables
     "cipher": (
-        rb"(?:TLSv1(?:\.[0-3])?|SSLv[23]) with cipher [A-Z0-9_-]{2,48} \(\d{1,4}/\d{1,4} bits\)"
-        rb"(?: key-exchange [A-Za-z0-9_-]{1,32}(?: \([A-Za-z0-9_ -]{1,32}\))?)?"
-        rb"(?: (?:server|client)-(?:signature|digest) [A-Za-z0-9-]{1,24}(?: \([A-Za-z0-9_ -]{1,32}\))?){0,4}",
+        rb"(?:TLSv1(?:\.[0-3])?|SSLv[23]) with cipher " + _CIPHER + rb" \(\d{1,4}/\d{1,4} bits\)"
+        rb"(?: key-exchange " + _CURVE + rb"(?: \(" + _CURVE + rb"\))?)?"
+        rb"(?: (?:server|client)-(?:signature (?:RSA-PSS|RSA|ECDSA|DSA|ED25519|ED448|Ed25519|Ed448)"
+        rb"(?: \((?:\d{1,5} bits|" + _CURVE + rb")\))?|digest (?:SHA-?\d{1,3}|MD5))){0,4}",
         "",
     ),
     "sasl": (

@@ -39,11 +39,15 @@ def head_of(line: bytes, has_host: bool) -> Head:
         assert data is not None  # else the reader had not read it
         text = behind[data.end() :].removeprefix(b"\xef\xbb\xbf").lstrip(b" ")
         return Head(before + stamp + b" ", True, *_wrapping(text))
-    time = ISO.match(rest) or PLAIN.match(rest) or YEARED.match(rest)
-    assert time is not None
-    words = rest[time.end() :].lstrip(b" ").split(b" ", 2)
+    time = ISO.match(rest)
+    behind = rest[time.end() :].lstrip(b" ") if time else b""
+    if time is None:
+        time = PLAIN.match(rest) or YEARED.match(rest)
+        assert time is not None
+        behind = rest[time.end() :]
+    words = behind.split(b" ", 2)
     if has_host and words[0].endswith(b"]:"):
-        words = [b"", *rest[time.end() :].split(b" ", 1)]
+        words = [b"", *behind.split(b" ", 1)]
     return Head(before + time[0].rstrip(b" ") + b" ", False, *_wrapping(words[2].lstrip(b" ")))
 
 

@@ -163,9 +163,11 @@ class Masks:
 
     def _relay(self, raw: bytes) -> bytes:
         """Show the value of relay=, as sink.core.relays reads it."""
-        if PEER.match(raw) is None and b"." not in raw:
+        if PEER.match(raw) is not None:
+            return self.peer(raw)
+        if b"." not in raw:
             return raw if raw in SERVICES else b"pipe"
-        return self.peer(raw)
+        return b"h-" + self._hex(self._pseudonyms.relay(raw.lower())) + b".invalid"
 
     def _queue_id(self, raw: bytes) -> bytes:
         """Show a queue id by the first digits of the rows' pseudonym: long ones in base 52 and as old as they were."""

@@ -189,7 +189,7 @@ class Teller:
         named = dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field)
         mask = self._masks.address
         shown = [
-            b"<%b>" % mask(quoted) if quoted is not None else None if bare is None else mask(bare)
+            b"<%b>" % mask(quoted) if quoted is not None else None if bare is None else mask(bare) or b"<>"
             for quoted, bare in ((found[1], found[2]), (found[3], found[4]))
         ]
         return self._fields(shown[0] or b"", shown[1], named.get(b"relay"), b"", named, status[1], status[2])

@@ -139,10 +139,10 @@ SAID = Forms(
     lost connection with {peer} while {phase}
     conversation with {peer} timed out while {phase}
     mail for {host} loops back to myself
-    unknown user: "{name}"
+    unknown user: "{person}"
     User unknown in virtual alias table
     bounce or trace service failure
-    mail forwarding loop for {name}
+    mail forwarding loop for {person}
     mail transport unavailable
     """
 )
