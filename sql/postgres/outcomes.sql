@@ -21,7 +21,7 @@ WITH ever AS (                  -- delivery_text
         SELECT floor(extract(epoch FROM logged_at::timestamptz))::bigint AS second, substr(logged_at, 1, 13) AS hour,
             status, is_outgoing, is_list, message_size, delay, delays, coalesce(deferrals, 0) AS deferrals,
             substr(sender, 1, 32) AS sender_user, nullif(substr(sender, 34), '') AS sender_domain,
-            substr(recipient, 1, 32) AS recipient_user, nullif(substr(recipient, 34), '') AS recipient_domain
+            substr(final.recipient, 1, 32) AS recipient_user, nullif(substr(final.recipient, 34), '') AS recipient_domain
         FROM delivery_final AS final LEFT JOIN waited
             ON (waited.host, waited.queue_id, waited.first_seen_at, waited.recipient, waited.original)
             = (final.host, final.queue_id, final.first_seen_at, final.recipient, coalesce(final.original_recipient, ''))
