@@ -139,6 +139,10 @@ BUGS: dict[str, tuple[str, str]] = {  # by name: which case is played, and with 
         "import --json --stream daily log",
         "def leak(text, pipe): pipe.counts['not_understood:' + text.split('<')[1]] += 1",
     ),
+    "a label of Prometheus by sender": (
+        "run: asked what it has done",
+        "def leak(text, pipe): pipe.counts['not_understood:' + text.split('<')[1].split('>')[0]] += 1",
+    ),
     "a bar that shows the line": (
         "import on a terminal",
         "from sink.tools.progress import Progress\n"
