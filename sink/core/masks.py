@@ -137,7 +137,7 @@ class Masks:
             return b"unknown"
         try:
             address = ip_address(text)
-            canonical = address.packed
+            canonical = str(address).encode("ascii")
         except ValueError:
             address, canonical = IPv4Address(0), raw  # a masked one of an archive
         if text in LOOPBACK:

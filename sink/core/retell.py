@@ -31,7 +31,7 @@ from sink.core.forms import Form, masked
 from sink.core.grammar import PRESENCE, ignored_words
 from sink.core.headers import ASKED, trailer
 from sink.core.mailboxes import mailboxes
-from sink.core.masks import Masks, not_understood
+from sink.core.masks import Masks
 from sink.core.notices import LEVELS, notice
 from sink.core.parse import (
     ACCEPTED,
@@ -110,8 +110,8 @@ class Teller:
                 return shown + body, True
             first = text.partition(b" ")[0]
             if first in PRESENCE or first in _ACTIONS:
-                return shown + first + b" " + not_understood(text[len(first) + 1 :]), False
-            return shown + not_understood(text), False
+                return shown + first + b" " + self._masks.dropped(text[len(first) + 1 :]), False
+            return shown + self._masks.dropped(text), False
         return self._without_message(program, queue_id + b": " + text if queue_id else text)
 
     def _of_message(self, word: bytes, text: bytes) -> bytes | None:
@@ -136,16 +136,17 @@ class Teller:
             rest = text[len(_NOQUEUE) :]
             first = rest.partition(b" ")[0]
             body = self._of_message(b"client" if rest.startswith(b"client=") else first, rest)
-            return (_NOQUEUE + not_understood(rest), False) if body is None else (_NOQUEUE + body, True)
+            return (_NOQUEUE + self._masks.dropped(rest), False) if body is None else (_NOQUEUE + body, True)
         first = text.partition(b" ")[0]
         body = self._action(first, text) if first in _BARE else self._syntax(text) or self._alone(self._masks, text)
         if body is not None:
             return body, True
         if first not in ignored_words(program.daemon):
-            return not_understood(text), False
+            return self._masks.dropped(text), False
         rest = text[len(first) + 1 :]
-        words = notice(rest) if first[:-1] in LEVELS else None
-        return first + b" " + (b"" if words is None else words.encode() + b" ") + not_understood(rest), False
+        shown = self._masks.dropped(rest)
+        words = notice(rest) if first[:-1] in LEVELS and notice(shown) is None else None
+        return first + b" " + (b"" if words is None else words.encode() + b" ") + shown, False
 
     def _syntax(self, text: bytes) -> bytes | None:
         match = SYNTAX.fullmatch(text) if text.startswith(b"warning: I") else None
@@ -174,9 +175,9 @@ class Teller:
             return self._unordered(text)
         recipient, original, hop, delay, delays, _, dsn, word = match.groups()
         to, alias = (None if one is None else b"<%b>" % self._masks.address(one) for one in (recipient, original))
-        uses = text[match.end(3) + 2 : match.start(4) - len("delay=")]  # conn_use=, where it stands
-        numbers = {b"delay": delay, b"delays": delays, b"dsn": dsn}
-        return self._fields(to or b"", alias, hop, uses, numbers, word, text[match.end() :])
+        uses = text[match.end(3) + len(", conn_use=") : match.start(4) - len(", delay=")]  # b"" where it does not stand
+        numbers = {b"conn_use": uses, b"delay": delay, b"delays": delays, b"dsn": dsn}
+        return self._fields(to or b"", alias, hop, numbers, word, text[match.end() :])
 
     def _unordered(self, text: bytes) -> bytes | None:
         found = RECIPIENT.match(text)
@@ -192,11 +193,10 @@ class Teller:
             b"<%b>" % mask(quoted) if quoted is not None else None if bare is None else mask(bare) or b"<>"
             for quoted, bare in ((found[1], found[2]), (found[3], found[4]))
         ]
-        return self._fields(shown[0] or b"", shown[1], named.get(b"relay"), b"", named, status[1], status[2])
+        return self._fields(shown[0] or b"", shown[1], named.get(b"relay"), named, status[1], status[2])
 
     def _fields(
-        self, to: bytes, original: bytes | None, hop: bytes | None, uses: bytes, named: dict[bytes, bytes],
-        word: bytes, rest: bytes,
+        self, to: bytes, original: bytes | None, hop: bytes | None, named: dict[bytes, bytes], word: bytes, rest: bytes,
     ) -> bytes | None:  # fmt: skip
         """Write the fields of a delivery line in log_adhoc()'s order, without those that are no numbers."""
         if word not in STATUSES:
@@ -204,7 +204,6 @@ class Teller:
         parts = [b"to=" + to]
         parts += [] if original is None else [b"orig_to=" + original]
         parts += [] if hop is None else [b"relay=" + self._masks.relay(hop)]
-        parts += [uses[:-2]] if uses else []
         good = {name: named[name] for name, fits in _FIELDS if named.get(name) and fits(named[name])}
         parts += [b"%b=%b" % field for field in good.items()]
         said = rest.removeprefix(b" ")
@@ -269,7 +268,7 @@ class Teller:
             parts += [] if user is None else [b", sasl_username=" + masks.address(user)]
             parts += [] if sender is None else [b", sasl_sender=" + masks.address(sender)]
             if rest:
-                shown = b", " + not_understood(rest)
+                shown = b", " + masks.dropped(rest)
                 parts.append(shown if original is None else masked(masks, original, ("parent", "host", "ip")))
         return b"".join(parts)
 
@@ -325,16 +324,16 @@ class Teller:
     def _of_cleanup(self, word: bytes, text: bytes) -> bytes:
         match = trailer(text)
         if match is None:
-            return not_understood(text)
+            return self._masks.dropped(text)
         shown = masked(self._masks, match, _TRAILER)
         said = b""
         if match[6] is not None:
             code, dsn, wording = reply(match[6])
-            said = not_understood(match[6])
+            said = self._masks.dropped(match[6])
             if word in _REFUSALS:
                 codes = (b"" if code is None else b"%d " % code) + (dsn + b" " if dsn else b"")
                 said = codes + self._wording(wording, dsn, code or "")
-        return not_understood(text[: match.start()]) + shown + said
+        return self._masks.dropped(text[: match.start()]) + shown + said
 
     # -- headers
 
@@ -342,11 +341,11 @@ class Teller:
         """Tell a header line by what is wanted of it; the value stands between tokens that are no secret."""
         action, _, rest = text.partition(b": ")
         if not rest.startswith(b"header "):
-            return action + b": " + not_understood(rest)
+            return action + b": " + self._masks.dropped(rest)
         rest = rest[7:]
         read = self._headers.value(rest)
         if read is None or read[0] not in ASKED:
-            return action + b": header " + not_understood(rest)
+            return action + b": header " + self._masks.dropped(rest)
         name, value, cut = read
         match = trailer(rest)
         shown = b"" if match is None else masked(self._masks, match, _TRAILER)
@@ -383,7 +382,10 @@ class Teller:
 
 
 _TITLES = {name: name.title() for name in ASKED}
-_FIELDS = ((b"delay", DELAY.fullmatch), (b"delays", DELAYS.fullmatch), (b"dsn", DSN.fullmatch))
+_FIELDS = (
+    (b"conn_use", re.compile(rb"\d{1,9}").fullmatch), (b"delay", DELAY.fullmatch), (b"delays", DELAYS.fullmatch),
+    (b"dsn", DSN.fullmatch),
+)  # fmt: skip
 
 
 def _codes(code: bytes | None, said: bytes) -> bytes:
