@@ -39,7 +39,8 @@ PAGES = (
         "postsink", 1, "keeps knowledge of a mail host's mail without keeping its users' addresses",
         ("postsink [--config FILE] COMMAND", "postsink --help", "postsink --version"),
         (Part("COMMANDS", COMMANDS, "# Commands, config, exit statuses"), WHO, EXIT),
-        "postsink-import(1), postsink-lookup(1), postsink-report(1), postsink-export(1), postsink-keys(8), postsink-run(8), postsink-omprog(8), "
+        "postsink-import(1), postsink-lookup(1), postsink-report(1), postsink-export(1), postsink-keys(8), "
+        "postsink-run(8), postsink-omprog(8), "
         "postsink-enable(8), postsink-doctor(8), postsink.yaml(5)",
     ),
     Page(

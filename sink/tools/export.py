@@ -17,7 +17,7 @@ from sink.tools.exporting.folder import whole
 from sink.tools.exporting.treatments import ASKED, TREATMENTS, Widths
 
 MOST_SUPPRESSED = 0.1  # of all rows: a data set that lacks more tells of another host
-WEAKER = "with {} rows can be joined: who knows several mails may find more; see docs/data.md"
+WEAKER = "{} is not among what is checked: who knows several mails may find more; see docs/data.md"
 
 
 class Wanted(NamedTuple):
@@ -121,6 +121,5 @@ def _shown(second: int | None) -> str | None:
 def _tell(wanted: Wanted, done: list[Written]) -> None:
     print(f"exported {sum(one.rows for one in done)} rows to {wanted.output}")
     print(f"suppressed, since fewer than {wanted.k} were alike: {sum(one.suppressed for one in done)}")
-    joined = [word for word in ASKED if word in wanted.asked and word not in ("host", "relay")]
-    if joined:
-        print(WEAKER.format(", ".join(f"--with {word}" for word in joined)))
+    if wanted.asked:
+        print(WEAKER.format(f"--with {','.join(word for word in ASKED if word in wanted.asked)}"))

@@ -11,6 +11,8 @@ import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from itertools import pairwise
@@ -26,7 +28,7 @@ from sink.tools import export
 from sink.tools.exporting import coarse, files, treatments
 from tests.export.conftest import DEFAULTS, EVERYTHING, SETTINGS, Export, exported
 from tests.export.world import World
-from tests.integration.asking import ask, one_line
+from tests.integration.asking import Answer, ask, environment, one_line
 from tests.integration.epochs import BOUND, put, ring_of, with_bounds
 from tests.integration.owned import NOBODY, ask_who, owned
 from tests.judges.program import ROOT, Program
@@ -90,6 +92,32 @@ def test_the_words_of_the_command_line_are_those_of_the_export() -> None:
     assert (coarse.TIMES, coarse.SIZES, files.FORMATS) == (arguments.TIMES, arguments.SIZES, arguments.FORMATS)
     needed = {one.asked for table in treatments.TREATMENTS.values() for one in table.values()} - {""}
     assert needed == set(treatments.ASKED)
+
+
+@pytest.mark.parametrize(("number", "lower"), [(0, 0), (1, 1), (2, 2), (3, 2), (4095, 2048), (4096, 4096)])
+def test_a_size_is_the_power_of_two_below(number: int, lower: int) -> None:
+    assert coarse.size("log2")(number) == lower
+    assert coarse.size("exact")(number) == number
+
+
+@pytest.mark.parametrize(("seconds", "lower"), [(0, 0), (0.12, 0), (0.125, 0.125), (0.99, 0.5), (1, 1), (700, 512)])
+def test_a_delay_is_the_power_of_two_below(seconds: float, lower: float) -> None:
+    assert coarse.delay("hour")(seconds) == lower
+    assert coarse.delay("second")(seconds) == seconds
+
+
+@pytest.mark.parametrize(("points", "whole"), [(4.9, 4), (-0.1, -1), (-2.0, -2)])
+def test_a_score_is_its_whole_points(points: float, whole: int) -> None:
+    assert coarse.score(points) == whole
+
+
+@pytest.mark.parametrize(
+    ("width", "cut"),
+    [("second", "2026-11-02T07:09:12Z"), ("minute", "2026-11-02T07:09:00Z"), ("hour", "2026-11-02T07:00:00Z"),
+     ("day", "2026-11-02T00:00:00Z")],
+)  # fmt: skip
+def test_a_time_is_cut(width: str, cut: str) -> None:
+    assert coarse.time(width)("2026-11-02T07:09:12.391936Z") == cut
 
 
 # -- what is written
@@ -207,6 +235,20 @@ def test_parquet_holds_the_same(alike: Export) -> None:
         for row in table.to_pylist()
     ]  # fmt: skip
     assert sorted(map(repr, rows)) == sorted(map(repr, texts))
+
+
+def test_memory_does_not_hold_the_rows(host: Program) -> None:
+    """Some 110,000 of them, of 25 values: as objects they would take more than 250 MB."""
+    code = (
+        "import sys; from pathlib import Path; from sink import cli; status = cli.main(sys.argv[1:]);"
+        " print(Path('/proc/self/status').read_text()); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", host.config, "export", *DEFAULTS, "--output", "lean"],
+        check=True, capture_output=True, text=True, cwd=host.folder, env=environment(),
+    )  # fmt: skip
+    assert len(host.rows()) > 90_000
+    assert int(done.stdout.split("VmHWM:")[1].split()[0]) < 130_000  # kB
 
 
 def test_a_range_is_kept_to(host: Program) -> None:
@@ -372,13 +414,8 @@ def test_parquet_without_pyarrow_says_what_to_install(lab: Program, tmp_path: Pa
     assert not (lab.folder / "out").exists()
 
 
-def ask_with(program: Program, folder: Path, *words: str) -> Any:
+def ask_with(program: Program, folder: Path, *words: str) -> Answer:
     """Run with a folder of modules that come first."""
-    import subprocess
-    import sys
-
-    from tests.integration.asking import Answer
-
     done = subprocess.run(
         [sys.executable, "-m", "sink", "--config", str(program.config), *words], capture_output=True, text=True,
         check=False, cwd=program.folder, env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"},
