@@ -60,6 +60,15 @@ def draw(plot: Plot, name: str, *, narrow: bool) -> str:
     return _inline(out.getvalue(), name)
 
 
+def warm_up() -> None:
+    """Have matplotlib load all that it needs, fonts too: root may read it, who it becomes perhaps not."""
+    for plot in (
+        Columns(["1"], {"": [1]}, "", ""), Rows(["1"], {"": [1]}, ""), Curves({"": ([1.0], [100.0])}, "", ""),
+        Dots(["1"], {"": [1.0]}, ""),
+    ):  # fmt: skip
+        draw(plot, "none", narrow=True)
+
+
 def _columns(axes: Any, plot: Columns, narrow: bool) -> None:
     places = range(len(plot.labels))
     below = [0] * len(plot.labels)

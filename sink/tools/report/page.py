@@ -13,7 +13,7 @@ from sink.tools.report.figures import DASHES, MARKS, draw
 from sink.tools.report.parts import Curves, Dots, Figure, Section, Table, colour
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_STYLE: Final = Path(__file__).with_name("style.css")
+_STYLE: Final = Path(__file__).with_name("style.css").read_text(encoding="utf-8")  # while root may read it
 _SIGNS: Final = dict(zip(MARKS, "●■◆▲", strict=True))
 _LINES: Final = dict(zip(DASHES, ("solid", "dashed", "dotted", "dashdot"), strict=True))
 
@@ -26,7 +26,7 @@ def page(title: str, facts: Sequence[tuple[str, str]], sections: Sequence[Sectio
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">', '<meta name="referrer" content="no-referrer">',
         '<link rel="icon" href="data:,">', f"<title>{escape(title)}</title>",
-        f"<style>\n{_STYLE.read_text(encoding='utf-8')}</style>", "</head>", "<body>",
+        f"<style>\n{_STYLE}</style>", "</head>", "<body>",
         '<a class="skip" href="#main">To the numbers</a>', "<header>", f"<h1>{escape(title)}</h1>",
         '<dl class="facts">',
         *(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts), "</dl>", "</header>",

@@ -80,7 +80,7 @@ def _volume(told: Answers) -> Section:
 
 def _calendar(first: str, last: str) -> tuple[list[str], int, str]:
     """Return labels from the first to the last hour, how much of an hour they are, and what they are called."""
-    begin, end = (datetime.strptime(hour, "%Y-%m-%dT%H") for hour in (first, last))
+    begin, end = (datetime.fromisoformat(f"{hour}:00") for hour in (first, last))
     if end - begin <= timedelta(days=3):
         step, width, unit = timedelta(hours=1), 13, "hour"
     elif end - begin <= timedelta(days=400):

@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ from sink import __version__, privileges, rootonly
 from sink.config import Config
 from sink.fault import OK, USAGE, Fault
 from sink.stores import views
-from sink.tools.report import figures  # noqa: F401  # says that matplotlib is missing, before a file is made
+from sink.tools.report import figures
 from sink.tools.report.page import page
 from sink.tools.report.questions import LEAST, Answers, answers
 from sink.tools.report.sections import FEW, sections
@@ -36,9 +36,13 @@ class Wanted(NamedTuple):
 
 def run(config: Config, wanted: Wanted) -> int:
     """Write the page; an empty store is told in it, and is no error."""
+    opened = _source(config, wanted)
     with _opened(wanted.output) as file:
+        if os.geteuid() == 0:
+            figures.warm_up()
         privileges.become_owner(config)
-        told = _asked(config, wanted)
+        with opened as ask:
+            told = answers(ask, wanted.top)
         made = _page(told, config, wanted).encode()
         if file is None:
             sys.stdout.write(made.decode())
@@ -81,14 +85,13 @@ def _opened(output: str) -> Iterator[int | None]:
         os.close(file)
 
 
-def _asked(config: Config, wanted: Wanted) -> Answers:
+def _source(config: Config, wanted: Wanted) -> AbstractContextManager[views.Ask]:
+    """Return what is asked, not opened yet."""
     if config.database is None:
-        with views.of_store(config.store, wanted.since, wanted.until) as ask:
-            return answers(ask, wanted.top)
+        return views.of_store(config.store, wanted.since, wanted.until)
     from sink.stores import postgres_views
 
-    with postgres_views.of_database(config.database, wanted.since, wanted.until) as ask:
-        return answers(ask, wanted.top)
+    return postgres_views.of_database(config.database, wanted.since, wanted.until)
 
 
 def _page(told: Answers, config: Config, wanted: Wanted) -> str:
