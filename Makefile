@@ -32,6 +32,7 @@ check: $(VENV)/ready-test  ## ruff and mypy --strict
 
 golden: $(VENV)/ready-test  ## rewrite the => lines of the golden stories; review the diff
 	$(BIN)/python -m tests.golden_runner --rewrite $(ARGS)
+	$(BIN)/python -m tests.scrubbed
 
 bench: $(VENV)/ready-test  ## lines per CPU second, beside pflogsumm where it is installed
 	$(BIN)/python bench/bench.py $(ARGS)

@@ -6,7 +6,7 @@
 CPU seconds are user and system time of the whole process with its children, start-up included, so they
 depend little on what else the machine does. Runs of the contenders take turns, and the median counts. The
 log is made once and kept in build/bench. The exit status is 1 where import is below the floor or above the
-memory limit.
+memory limit, or scrub has less than half of its speed.
 """
 
 import argparse
@@ -33,9 +33,10 @@ trusted_networks: [192.0.2.0/28]
 header_tokens: tokens
 """
 READING = "import sys\nfor line in open(sys.argv[1], 'rb'): pass"
-IMPORT = "postsink import"
+IMPORT, SCRUB = "postsink import", "postsink scrub"
 FLOOR = 300_000  # lines per CPU second
 MEMORY = 60.0  # MB
+SHARE = 0.5  # of import's speed that scrub must have
 
 
 class Run(NamedTuple):
@@ -108,6 +109,7 @@ def contenders(folder: Path) -> list[Contender]:
     """What is measured; pflogsumm where it is installed."""
     found = [
         Contender(IMPORT, lambda log: [*program(folder), "import", str(log)]),
+        Contender(SCRUB, lambda log: [*program(folder), "scrub", str(log)]),
         Contender("for line in file", lambda log: [sys.executable, "-c", READING, str(log)]),
     ]
     tool = shutil.which("pflogsumm", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -167,6 +169,9 @@ def main() -> int:
         missed.append(f"above the limit of {given.memory:g} MB")
     for one in missed:
         print(f"bench: {IMPORT} is {one}.", file=sys.stderr)
+    if medians[SCRUB].cpu * SHARE > mine.cpu:
+        missed.append(f"less than {SHARE:g} of {IMPORT}'s speed")
+        print(f"bench: {SCRUB} has {missed[-1]}.", file=sys.stderr)
     return 1 if missed else 0
 
 

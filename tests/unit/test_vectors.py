@@ -34,7 +34,7 @@ def hkdf(key: bytes, info: bytes) -> bytes:
 
 def test_the_tables_are_there() -> None:
     assert {purpose for purpose, _, _ in VECTORS} == {
-        "user", "domain", "message-id", "queue-id", "relay", "delivery", "reject", "check",
+        "user", "domain", "message-id", "queue-id", "relay", "delivery", "reject", "check", "ip", "spelling",
     }  # fmt: skip
     assert len(ADDRESSES) > 6
 
