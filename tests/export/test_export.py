@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -28,8 +29,9 @@ from sink.tools import export
 from sink.tools.exporting import coarse, files, treatments
 from tests.export.conftest import DEFAULTS, EVERYTHING, SETTINGS, Export, exported
 from tests.export.world import World
-from tests.integration.asking import Answer, ask, environment, one_line
+from tests.integration.asking import Answer, ask, command, environment, one_line
 from tests.integration.epochs import BOUND, put, ring_of, with_bounds
+from tests.integration.live.service import eventually
 from tests.integration.owned import NOBODY, ask_who, owned
 from tests.judges.program import ROOT, Program
 from tests.unit.test_docs import cells, section, view_columns
@@ -405,6 +407,28 @@ def test_what_a_killed_one_left_goes(alike: Export, lab: Program) -> None:
     os.close(lock)
     assert alike("after-kill").is_dir()
     assert not beside.exists()
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, TEMPFAIL), (signal.SIGKILL, -signal.SIGKILL)])
+def test_one_that_is_stopped_has_made_nothing(how: signal.Signals, status: int, host: Program) -> None:
+    """Whenever that is; what a killed one left beside is gone with the next of that name."""
+    words = ["export", *DEFAULTS, "--output", f"stopped-{how}"]
+    beside = host.folder / f".stopped-{how}.part"
+    with subprocess.Popen(
+        [*command(host), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=host.folder, env=environment()
+    ) as process:
+        staging = beside / "delivery.staging"
+        eventually(lambda: staging.exists() and staging.stat().st_size > 1_000_000, 60)
+        assert stat.S_IMODE(beside.stat().st_mode) == 0o700
+        assert stat.S_IMODE(staging.stat().st_mode) == 0o600
+        process.send_signal(how)
+        process.communicate()
+    assert process.returncode == status
+    assert beside.exists() == (how is signal.SIGKILL)
+    assert not (host.folder / f"stopped-{how}").exists()
+    if how is signal.SIGKILL:
+        assert ask(host, *words).status == OK
+        assert not beside.exists()
 
 
 def test_parquet_without_pyarrow_says_what_to_install(lab: Program, tmp_path: Path) -> None:
