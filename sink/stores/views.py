@@ -28,7 +28,7 @@ def in_range(since: int | None, until: int | None) -> str:
 def of_store(path: Path, since: int | None, until: int | None) -> Iterator[Ask]:
     """Open the store of a path to be asked; raises Fault for all that can go wrong."""
     opening.may_open(path, new=False)
-    with explained(path), closing(opening.connect(path, "ro")) as connection:
+    with explained(path), closing(opening.connect(path, "rw")) as connection:
         opening.check_version(path, connection)
         connection.execute("PRAGMA temp_store = FILE")
         folder = str(path.parent.absolute()).replace("'", "''")
@@ -37,6 +37,7 @@ def of_store(path: Path, since: int | None, until: int | None) -> Iterator[Ask]:
         connection.execute(f"PRAGMA temp.cache_size = -{CACHE}")
         script = schema.extra(opening.DIALECT, "outcomes").replace("{range}", in_range(since, until))
         connection.executescript(f"BEGIN;\n{script}")
+        connection.execute("PRAGMA query_only = ON")
         yield lambda question: _plain(connection.execute(question))
 
 

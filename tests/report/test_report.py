@@ -60,6 +60,7 @@ def test_it_goes_to_standard_output_and_to_a_file_alike(day: Program, tmp_path: 
     page.write_text("older, and longer\n" * 100_000)
     assert ask(day, "report", "--output", page).status == OK
     answer = ask(day, "report", "--output", "-")
+    assert Read(ask(day, "report", "--output", "/dev/stdout").out).tables == Read(answer.out).tables
     tables = Read(page.read_text()).tables
     assert Read(answer.out).tables == tables
     assert page.read_text().endswith("</html>\n")

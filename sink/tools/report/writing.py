@@ -48,16 +48,24 @@ def run(config: Config, wanted: Wanted) -> int:
             sys.stdout.write(made.decode())
             return OK
         try:
-            os.ftruncate(file, 0)
-            view = memoryview(made)
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
+            _write(file, made)
         except OSError as error:
             raise rootonly.unwritable(Path(wanted.output), error) from None
     words = f"{told.outcomes:,} final outcomes, {told.refusals.total():,} refusals" if not told.is_empty else "no rows"
     print(f"postsink: {wanted.output}: {words}", file=sys.stderr)
     return OK
+
+
+def _write(file: int, made: bytes) -> None:
+    """Write all of a page, in the place of what was there; it may be a pipe."""
+    is_file = stat.S_ISREG(os.fstat(file).st_mode)
+    if is_file:
+        os.ftruncate(file, 0)
+    view = memoryview(made)
+    while view:
+        view = view[os.write(file, view) :]
+    if is_file:
+        os.fsync(file)
 
 
 @contextmanager
@@ -70,7 +78,7 @@ def _opened(output: str) -> Iterator[int | None]:
         return
     path = Path(output)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
     except OSError as error:
         raise rootonly.unwritable(path, error) from None
     try:
