@@ -39,8 +39,8 @@ PAGES = (
         "postsink", 1, "keeps knowledge of a mail host's mail without keeping its users' addresses",
         ("postsink [--config FILE] COMMAND", "postsink --help", "postsink --version"),
         (Part("COMMANDS", COMMANDS, "# Commands, config, exit statuses"), WHO, EXIT),
-        "postsink-import(1), postsink-lookup(1), postsink-report(1), postsink-export(1), postsink-keys(8), "
-        "postsink-run(8), postsink-omprog(8), "
+        "postsink-import(1), postsink-lookup(1), postsink-report(1), postsink-export(1), postsink-scrub(1), "
+        "postsink-keys(8), postsink-run(8), postsink-omprog(8), "
         "postsink-enable(8), postsink-doctor(8), postsink.yaml(5)",
     ),
     Page(
@@ -72,6 +72,12 @@ PAGES = (
         ),
         (Part("DESCRIPTION", COMMANDS, "## export"), Part("THE DATA", "docs/data.md"), EXIT),
         "postsink(1), postsink-lookup(1), postsink.yaml(5)",
+    ),
+    Page(
+        "postsink-scrub", 1, "writes log lines again, with pseudonyms in the place of what is somebody's",
+        ("postsink scrub [--digits N] [--year YEAR] [FILE ...]",),
+        (Part("DESCRIPTION", "docs/scrub.md"), EXIT),
+        "postsink(1), postsink-import(1), postsink.yaml(5)",
     ),
     Page(
         "postsink-keys", 8, "makes, rotates, destroys and hands on the keys of the pseudonyms",
