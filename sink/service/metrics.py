@@ -10,12 +10,13 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sink import __version__
-from sink.config import Config, Listen
+from sink.config import CATEGORIES, Config, Listen
+from sink.core.deliveries import STATUSES
 from sink.endpoint import Endpoint
 from sink.fault import CANTCREATE, TEMPFAIL, UNAVAILABLE, Fault
 from sink.service import sockets
@@ -47,8 +48,9 @@ def _plain(key: str) -> Callable[[Status], Values]:
     return lambda status: {"": status.get(key)}
 
 
-def _by(key: str) -> Callable[[Status], Values]:
-    return lambda status: status[key]
+def _by(key: str, words: Iterable[str] = ()) -> Callable[[Status], Values]:
+    """Return values by word; of words that are named from the start on, since a rate begins at the second sample."""
+    return lambda status: {**dict.fromkeys(words, 0), **status[key]}
 
 
 def _lost(status: Status) -> Values:
@@ -80,8 +82,9 @@ METRICS: Final = (
     Metric("deliveries_total", "new rows", _plain("deliveries")),
     Metric("rejects_total", "new refusals", _plain("rejects")),
     Metric("rejects_not_kept_total", "refusals of categories that are not kept", _plain("rejects_not_kept")),
-    Metric("committed_rows_total", "rows by status; a line that comes again counts again", _by("statuses"), "status"),
-    Metric("committed_rejects_total", "refusals by category, likewise", _by("categories"), "category"),
+    Metric("committed_rows_total", "rows by status; a line that comes again counts again",
+           _by("statuses", STATUSES.values()), "status"),
+    Metric("committed_rejects_total", "refusals by category, likewise", _by("categories", CATEGORIES), "category"),
     Metric("without_sender_rows_total", "rows without a sender", _plain("without_sender")),
     Metric("sampled_rows_total", "rows whose header columns were looked at",
            lambda status: {"": status["headers"]["rows"]}),

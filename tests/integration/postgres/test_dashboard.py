@@ -38,7 +38,7 @@ PROMETHEUS, PROMTOOL = (shutil.which(name, path=PROGRAMS) for name in ("promethe
 has_prometheus = pytest.mark.skipif(not (PROMETHEUS and PROMTOOL), reason="Prometheus is not unpacked: make test")
 # What Grafana's macros and variables become [Grafana, "Global variables", "PostgreSQL query editor"].
 MACROS = {"$__timeFrom()": "'2026-11-01T00:00:00Z'", "$__timeTo()": "'2026-12-01T00:00:00Z'",
-          "$__rate_interval": "30s", "$instance": ".*"}  # fmt: skip
+          "$__rate_interval": "5m", "$instance": ".*"}  # fmt: skip
 BOARDS = {name: json.loads((GRAFANA / f"{name}.json").read_text()) for name in ("prometheus", "postgresql")}
 
 
@@ -177,7 +177,7 @@ def scraped(live: Program, database: Database, lines: list[bytes], folder: Path)
             eventually(lambda: server.value("count_over_time(postsink_lines_total[1m]) >= 2"), PATIENCE)
             strange = current("mx1", 0, "smtpd[1]: nobody understands this", ANVIL)
             deliver(service.stream, [*lines, *strange * 200], 100)
-            eventually(lambda: samples(port)["postsink_lines_total", ""] == len(lines) + 400)
+            eventually(lambda: samples(port)["postsink_lines_total", ""] == len(lines) + 400, PATIENCE)
             eventually(lambda: server.value(f"postsink_lines_total >= {len(lines) + 400}"), PATIENCE)
             eventually(lambda: server.value("postsink_outbox_rows > 0"), PATIENCE)
             yield server, port
@@ -208,8 +208,8 @@ def test_each_query_of_metrics_finds_some(
         groups = server.ask("rules")["groups"]
         firing = eventually_firing(server)
     assert (empty, nameless) == ([], [])
-    assert sent.keys() == {label for name, label in shown if name == "postsink_committed_rows_total"}
-    assert sum(sent.values()) > 0
+    assert sent.keys() == {label for (name, label), number in shown.items()
+                           if name == "postsink_committed_rows_total" and number}  # fmt: skip
     assert [rule["name"] for rule in groups[0]["rules"] if rule["health"] == "err"] == []
     assert "PostsinkHostSilent" in firing
     assert "mx8 has logged nothing for" in firing["PostsinkHostSilent"]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sink.fault import FINDINGS, OK
-from tests.integration.asking import ask
+from tests.integration.asking import PATIENCE, ask
 from tests.integration.live.confirming import deliver
 from tests.integration.live.scraping import path_of, samples, scraping
 from tests.integration.live.service import Service, eventually
@@ -28,18 +28,19 @@ def test_a_database_that_is_away(live: Program, database: Database, some_lines: 
         service = Service(scraping(live), bug=RESTLESS)
         assert deliver(service.stream, some_lines, 100) == len(some_lines)
         service.said.until("the database is away or busy")
-        eventually(lambda: service.status()["outbox"] == len(wanted))
+        eventually(lambda: service.status()["outbox"] == len(wanted), PATIENCE)
         old, young = checked(live, "--max-wait", "1m"), checked(live, "--max-wait", "366d")
         answer = ask(live, "status")
-        eventually(lambda: samples(path_of(live)).get(("postsink_outbox_rows", "")) == len(wanted))
+        eventually(lambda: samples(path_of(live)).get(("postsink_outbox_rows", "")) == len(wanted), PATIENCE)
         away = samples(path_of(live))
     with service:
         service.said.until("the database is back")
-        eventually(lambda: service.status()["outbox"] == 0)
+        eventually(lambda: service.status()["outbox"] == 0, PATIENCE)
+        eventually(lambda: service.status()["database"] == "well", PATIENCE)
         found = json.loads(ask(live, "status", "--json").out)
         back = checked(live)
-        eventually(lambda: samples(path_of(live)).get(("postsink_outbox_rows", "")) == 0)
-        eventually(lambda: samples(path_of(live))["postsink_database_well", ""] == 1)
+        eventually(lambda: samples(path_of(live)).get(("postsink_outbox_rows", "")) == 0, PATIENCE)
+        eventually(lambda: samples(path_of(live))["postsink_database_well", ""] == 1, PATIENCE)
         assert samples(path_of(live))["postsink_outbox_left_rows_total", ""] == len(wanted)
         assert service.stop() == OK
     assert (old.status, young.status, back.status) == (2, 1, OK)
