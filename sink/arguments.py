@@ -12,6 +12,7 @@ from typing import Any
 
 from sink import __version__, config
 from sink.fault import USAGE, Fault
+from sink.outputs import seconds_of
 
 MOST_JOBS = 64  # ours: one process writes what they read, and five keep it busy
 # What --with of export brings, and how coarse it may be; sink.tools.exporting does it.
@@ -93,21 +94,21 @@ def _moment(text: str) -> int:
 
 
 def _ahead(text: str) -> int:
-    seconds = config.seconds_of(text)
+    seconds = seconds_of(text)
     if seconds is None or not 60 <= seconds <= 366 * 86_400:
         raise argparse.ArgumentTypeError("must be a time from 60s to 366d, like 2h")
     return seconds
 
 
 def _age(text: str) -> int:
-    seconds = config.seconds_of(text)
+    seconds = seconds_of(text)
     if seconds is None or seconds > config.MOST_KEEP:
         raise argparse.ArgumentTypeError("must be a time like 90d, at most 36500d")
     return seconds
 
 
 def _limit(text: str) -> int:
-    seconds = config.seconds_of(text)
+    seconds = seconds_of(text)
     if seconds is None or seconds > 366 * 86_400:
         raise argparse.ArgumentTypeError("must be a time like 10m, at most 366d")
     return seconds
@@ -215,6 +216,9 @@ def _keys_and_rows(command: Adder) -> None:
     one = command("explain", "show what becomes of each line, with addresses")
     one.add_argument("file", nargs="?", default="-", metavar="FILE", help="none or - is stdin")
     one.add_argument("--year", type=_year, help="year of the first line without one")
+    words = "print these alone: not-understood or rows"
+    one.add_argument("--only", choices=("not-understood", "rows"), metavar="WHAT", help=words)
+    one.add_argument("--redact", action="store_true", help="with names of example.com, to be sent in")
 
     one = command("scrub", "write log lines again, with pseudonyms")
     one.add_argument("files", nargs="*", metavar="FILE", help="as of import; none or - is stdin")

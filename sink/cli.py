@@ -91,7 +91,7 @@ def _report(settings: Config, given: argparse.Namespace) -> int:
 def _explain(settings: Config, given: argparse.Namespace) -> int:
     from sink.tools import explain
 
-    return explain.run(settings, given.file, given.year)
+    return explain.run(settings, explain.Options(given.file, given.year, given.only, given.redact))
 
 
 def _scrub(settings: Config, given: argparse.Namespace) -> int:

@@ -21,12 +21,14 @@ from collections.abc import Callable, Sequence
 from sink.core import dovecot, rspamd
 from sink.core.epochs import Epoch, Parsers
 from sink.core.heads import head_of
+from sink.core.hosts import Host
 from sink.core.lives import Lives
 from sink.core.masks import WHOLE, Masks, not_understood
 from sink.core.pseudonym import Pseudonyms
 from sink.core.queueid import is_queue_id
 from sink.core.retell import Teller
 from sink.core.rules import Rules
+from sink.core.state import decode_message
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
@@ -65,6 +67,16 @@ class Scrubber:
         self._hosts: dict[bytes, bool] = {}
         several = len(epochs) > 1
         self._lives = Lives(correlation, rules.patience, rules.most_messages) if several else None
+
+    def resume(self, state: dict[bytes, bytes]) -> None:
+        """Take up the epochs of a pipeline's open messages: its state()."""
+        lives = self._lives
+        if lives is None:
+            return
+        for token, text in state.items():
+            if not token.startswith((b"host:", b"link:")):
+                one = decode_message(token, text, Host)
+                lives.take_up(token, one.epoch, one.opened, one.last, one.ended)
 
     def scrub(self, lines: Sequence[bytes]) -> list[bytes]:
         """Return the lines, scrubbed; without their newlines, like what comes in."""
@@ -145,7 +157,8 @@ class Scrubber:
         self.counts["not_understood"] += not understood
         if body is not None:
             return body
-        return not_understood(queue_id + b": " + text if queue_id else text)
+        dropped = not_understood if masks is None else masks.dropped
+        return dropped(queue_id + b": " + text if queue_id else text)
 
     def _teller(
         self, second: int, host: bytes, program: Program, queue_id: bytes, word: bytes, text: bytes
