@@ -17,6 +17,7 @@ from sink import rootonly
 from sink.core.addresses import NormalForm, normal
 from sink.endpoint import Endpoint, endpoint
 from sink.fault import CONFIG, NOINPUT, Fault
+from sink.outputs import ClearIps, LogTo, account, clear_ips, duration, log, path_of
 from sink.yamlfile import Value, compose, text_of
 
 DEFAULT_PATH: Final = Path("/etc/postsink/postsink.yaml")
@@ -28,8 +29,6 @@ CATEGORIES: Final = (  # DESIGN's closed list of reject categories
 TOKEN: Final = re.compile(rb"[A-Za-z0-9]{16}")  # DESIGN "Header lines without forgery"
 
 _DAY: Final = 86_400
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}  # Postfix's own suffixes
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _POWERS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([KMGT])")
 _LEAST_PATIENCE: Final = 3600  # ours: retries of one message are up to 4000 s apart by default
@@ -39,7 +38,6 @@ MOST_KEEP: Final = 36_500 * _DAY
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}+(?>(?:\.[a-z0-9_][a-z0-9_-]{0,62}+)*)")
 _DOMAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.\u0080-\U0010ffff-]+")  # before it is put into A-labels
 _MODE: Final = re.compile(r"0?[0-7]{3}")
-_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")  # useradd(8)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")  # a file name; systemd.exec(5)
 _MOST_DOMAIN_BYTES: Final = 1 << 26  # ours: about three million domains
 _MOST_ENTRIES: Final = 10_000
@@ -124,6 +122,8 @@ class Config:
     listen: tuple[Listen, ...] = (Listen("stream", Path("/run/postsink/stream")),)
     when_full: Literal["drop", "block"] = "drop"
     metrics: Endpoint | None = None
+    log: LogTo | None = None
+    clear_ips: ClearIps | None = None
     rotate: Literal["never", "weekly", "monthly", "quarterly", "yearly"] = "never"
     keep: int | None = None  # seconds that a row is kept; None: for ever
 
@@ -157,10 +157,6 @@ def _fields(path: Path, text: str, readers: Mapping[str, Callable[[Value], Any]]
         return {}
     fields = Value(path, "the file", node).fields(readers)
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _path(value: Value) -> Path:
-    return value.path.parent.absolute() / value.text()
 
 
 def _database(value: Value) -> str | None:
@@ -201,7 +197,7 @@ def _descriptor(value: Value) -> Seal:
 
 
 _SEALS: Final[Mapping[str, Callable[[Value], Seal]]] = {
-    "credential": _credential, "file": lambda value: FileSeal(_path(value)), "fd": _descriptor,
+    "credential": _credential, "file": lambda value: FileSeal(path_of(value)), "fd": _descriptor,
 }  # fmt: skip
 
 
@@ -216,7 +212,7 @@ def _domain(text: str) -> str | None:
 
 def _local_domains(value: Value) -> tuple[str, ...]:
     if not value.is_list():
-        path = _path(value)
+        path = path_of(value)
         if not os.path.exists(path):
             raise value.fault("names a file that is missing; make it, or write a list like [example.com]")
         return _domain_file(path)
@@ -323,25 +319,12 @@ def _patterns(value: Value) -> tuple[tuple[bytes, str], ...]:
     return tuple(pairs)
 
 
-def seconds_of(text: str) -> int | None:
-    """Return the seconds that a time like 90d means, None where it is none."""
-    found = _DURATION.fullmatch(text)
-    return int(found[1]) * _UNITS[found[2]] if found else None
-
-
 def _size(value: Value, least: int, most: int, like: str) -> int:
     found = _SIZE.fullmatch(value.node.value) if value.is_text() else None
     size = int(found[1]) << _POWERS[found[2]] if found else int(value.digits() or 0)
     if not least <= size <= most:
         raise value.fault(f"must be a size from {like}, or a number of bytes")
     return size
-
-
-def _duration(value: Value, least: int, most: int, like: str) -> int:
-    seconds = (seconds_of(value.node.value) if value.is_text() else None) or int(value.digits() or 0)
-    if not least <= seconds <= most:
-        raise value.fault(f"must be a time from {like}, or a number of seconds")
-    return seconds
 
 
 def _listen(value: Value) -> tuple[Listen, ...]:
@@ -363,38 +346,34 @@ def _mode(value: Value) -> int:
     return int(text, 8)
 
 
-def _account(value: Value) -> str:
-    if not _ACCOUNT.fullmatch(value.text()):
-        raise value.fault("must be the name of a user or group")
-    return value.text()
-
-
 _SOCKET: Final[Mapping[str, Callable[[Value], Any]]] = {
-    "stream": _path, "datagram": _path, "mode": _mode, "owner": _account, "group": _account,
+    "stream": path_of, "datagram": path_of, "mode": _mode, "owner": account, "group": account,
 }  # fmt: skip
 
 # A reader that gives None leaves the default.
 _READERS: Final[Mapping[str, Callable[[Value], Any]]] = {
-    "store": _path,
+    "store": path_of,
     "database": _database,
     "database_admin": _database,
     "outbox": lambda value: _size(value, 1 << 28, 1 << 44, "256M to 16T, like 2G"),  # open messages need 100M of it
-    "keyring": _path,
+    "keyring": path_of,
     "seal": _seals,
     "local_domains": _local_domains,
     "trusted_networks": lambda value: tuple(map(_network, value.items(_MOST_ENTRIES))),
     "internal_relays": lambda value: tuple(map(_relay, value.items(_MOST_ENTRIES))),
-    "header_tokens": lambda value: None if value.is_null() else _path(value),
+    "header_tokens": lambda value: None if value.is_null() else path_of(value),
     "timezone": _timezone,
     "queue_id": lambda value: value.word(("hashed", "plain")),
     "rejects": _categories,
     "reject_patterns": _patterns,
     "fold_local_part": Value.truth,
     "cut_detail": Value.truth,
-    "patience": lambda value: _duration(value, _LEAST_PATIENCE, _MOST_PATIENCE, "1h to 366d, like 6d"),
+    "patience": lambda value: duration(value, _LEAST_PATIENCE, _MOST_PATIENCE, "1h to 366d, like 6d"),
     "listen": _listen,
     "metrics": endpoint,
+    "log": log,
+    "clear_ips": clear_ips,
     "when_full": lambda value: value.word(("drop", "block")),
     "rotate": lambda value: value.word(("never", "weekly", "monthly", "quarterly", "yearly")),
-    "keep": lambda value: None if value.is_null() else _duration(value, _DAY, MOST_KEEP, "1d to 36500d, like 90d"),
+    "keep": lambda value: None if value.is_null() else duration(value, _DAY, MOST_KEEP, "1d to 36500d, like 90d"),
 }

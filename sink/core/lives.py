@@ -20,6 +20,11 @@ class Lives:
         self._most = most
         self._known: dict[bytes, tuple[int, int, int, bool]] = {}  # epoch, opened, good until, ended
 
+    def take_up(self, token: bytes, number: int, opened: int, last: int, ended: int) -> None:
+        """Take up an open message that a pipeline knows: ended is the second of its end, or less than 0."""
+        until = ended + LINGER if ended >= 0 else last + self._patience
+        self._known[token] = number, opened, until, ended >= 0
+
     def epoch(self, host: bytes, queue_id: bytes, second: int, word: bytes, text: bytes, now: int) -> int:
         """Return the epoch of a line's message; now: that of the line's own second."""
         token = self._tokens.token(host, queue_id)

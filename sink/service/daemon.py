@@ -290,6 +290,7 @@ class Daemon:
     def _reload(self) -> None:
         self._signals.reloading = False
         self._notifier.reloading()
+        self._live.reopen(self._seldom)  # whatever the config says now
         self._renewed()
         self._tried = time.monotonic()
         self._notifier.send("READY=1")

@@ -23,6 +23,7 @@ from sink.keys.epochs import Keyring
 from sink.service.anew import Heritage
 from sink.service.figures import Figures
 from sink.service.keeper import Keeper
+from sink.service.scrubbing import Outputs, Scrubbing
 from sink.service.words import Seldom, say
 from sink.stores import forgotten, locks
 
@@ -70,9 +71,11 @@ class Live:
             _resume(self._pipeline, self._store.state(STREAM))
             self.figures = Figures(time.time(), self._pipeline.standing())
             self._keep_forgetting(self._forgotten)
+            self._outputs = Outputs(config)
         except BaseException:
             self._store.close()
             raise
+        self._scrubbing = self._made_scrubbing()
         self._store_path = config.store
         self._store_name = str(config.store)
         self._store_file = _file(self._store_name)
@@ -98,6 +101,14 @@ class Live:
     def _made(self) -> Pipeline:
         return pipeline(self._rules, self._opened.keys, _reader(self._rules.timezone), journal=True)
 
+    def _made_scrubbing(self) -> Scrubbing | None:
+        """Return what writes the log, and clients' addresses, where the config wants these."""
+        if not self._outputs.files():
+            return None
+        keys = self._opened.keys
+        state = self._pipeline.state() if len(keys.epochs) > 1 else {}
+        return Scrubbing(self._outputs, self._rules, keys, _reader(self._rules.timezone), state)
+
     def _tell(self) -> None:
         """Say in the lock what this process works with, for the commands that changed it and wait."""
         locks.tell(self._lock, {"epochs": sorted(self._held), "forgotten": self._list})
@@ -105,6 +116,8 @@ class Live:
     def take(self, lines: Sequence[bytes]) -> None:
         """Take lines; what they do is committed later."""
         self._pipeline.take(lines)
+        if self._scrubbing is not None:
+            self._scrubbing.take(lines)
 
     def tick(self, now: float) -> None:
         """Let wall clock pass, in seconds that only grow."""
@@ -119,6 +132,8 @@ class Live:
 
         Whatever failed is tried again by the next call.
         """
+        if self._scrubbing is not None:
+            self._scrubbing.flush()
         if self._pipeline.has_news():
             self._pending.extend(self._pipeline.batch())
         pending = self._pending
@@ -159,6 +174,7 @@ class Live:
         opened = unlock_keyring(config, self._opened.secret)
         rules = bind_store(self._store, config, opened.keys)
         outbox = self._made_outbox(config, opened.keys)
+        outputs = Outputs(config, self._outputs)
         self._opened, self._rules, self._config = opened, rules, config
         gone = self._held - _numbers(opened)
         if gone:
@@ -166,6 +182,11 @@ class Live:
             self._pipeline.part(gone)
         self._held |= _numbers(opened)
         self._renew(self._pipeline.state())
+        if self._scrubbing is not None:
+            self._scrubbing.flush()
+        self._outputs.close(but=outputs)
+        self._outputs = outputs
+        self._scrubbing = self._made_scrubbing()
         self._keep_forgetting(self._listed(config))
         self._keeper = Keeper(config, self._store, opened)
         if self._outbox is not None:
@@ -189,6 +210,8 @@ class Live:
         if forgotten.stamp(self._store_path) != self._list:
             self._forget(seldom)
         self._keeper.tick(now, seldom)
+        if self._scrubbing is not None:
+            self._scrubbing.look(seldom)
         if self._outbox is not None:
             self._outbox.look(now)
         found = stamp_of(self._config.keyring)
@@ -262,8 +285,14 @@ class Live:
             "not_committed": self.waiting_rows,
             "epoch": epoch.number,
             "epoch_since": epoch.since,
+            **({} if self._scrubbing is None else {"log_lines_lost": self._scrubbing.lost()}),
             **({} if self._outbox is None else self._outbox.trouble()),
         }
+
+    def reopen(self, seldom: Seldom) -> None:
+        """Go on in the files that have the names of the log's now."""
+        for file in self._outputs.files():
+            file.reopen(seldom)
 
     def waiting(self) -> dict[str, object]:
         """Return how many rows wait for a database, and since when; nothing where there is none."""
@@ -273,6 +302,9 @@ class Live:
         """Close the store."""
         if self._outbox is not None:
             self._outbox.close()
+        if self._scrubbing is not None:
+            self._scrubbing.flush()
+        self._outputs.close()
         self._store.close()
 
 

@@ -26,6 +26,7 @@ from sink.core import reasons
 from sink.core.addresses import NormalForm, normal
 from sink.endpoint import Endpoint
 from sink.fault import CONFIG, NOINPUT, NOPERM, Fault
+from sink.outputs import ClearIps, LogTo
 
 SAMPLE = Path(__file__).parents[2] / "packaging/postsink.yaml"
 KEYS = [field.name for field in dataclasses.fields(Config)]
@@ -106,6 +107,8 @@ cut_detail: off
 listen: [{stream: /run/s}, {datagram: d}]
 when_full: block
 metrics: "[::1]:9154"
+log: {path: mail.log, group: adm}
+clear_ips: {path: /run/postsink/fail2ban.log, keep: 5m}
 """
     assert load(write(text)) == Config(
         store=tmp_path / "rows/mail.sqlite",
@@ -135,6 +138,8 @@ metrics: "[::1]:9154"
         listen=(Listen("stream", Path("/run/s")), Listen("datagram", tmp_path / "d")),
         when_full="block",
         metrics=Endpoint(None, "::1", 9154),
+        log=LogTo(tmp_path / "mail.log", "adm"),
+        clear_ips=ClearIps(Path("/run/postsink/fail2ban.log"), 300),
     )
 
 
@@ -256,6 +261,14 @@ def test_a_typo_is_answered_with_the_nearest_key(write: Write) -> None:
             "127.0.0.1:9154/metrics", "/run/postsink/metrics.sock",
         )),
         ("metrics: [1]", 1, "metrics must be"),
+        ("log: [mail.log]", 1, "log must be text"),
+        ("log: {group: adm}", 1, "log must name a file; write {path: PATH}"),
+        ("log: {path: mail.log, group: a b}", 1, "group must be the name of a user or group"),
+        ("log: {path: mail.log, mode: 0644}", 1, 'unknown key "mode"'),
+        ("clear_ips: /run/x.log", 1, "clear_ips must be made of keys and values; the keys are: path, keep"),
+        ("clear_ips: {keep: 10m}", 1, "clear_ips must name a file; write {path: PATH}"),
+        ("clear_ips: {path: /run/x.log, keep: 2h}", 1, "keep must be a time from 1m to 1h, like 10m"),
+        ("clear_ips: {path: /run/x.log, keep: 30s}", 1, "keep must be a time from 1m to 1h, like 10m"),
         ("metrics: 9154", 1, "metrics must be"),
         ("when_full: wait", 1, "when_full must be one of: drop, block"),
         ("store: a\nkeyring: [b\nseal: c", 3, "not YAML"),
@@ -288,7 +301,7 @@ def test_no_message_quotes_a_value(write: Write, key: str, text: str) -> None:
         quoted = "hunter2" in fault.message.replace("/hunter2!pw@x is missing", "")
         assert not quoted
     else:
-        assert "hunter2" not in repr(read) or key in ("store", "keyring")
+        assert "hunter2" not in repr(read) or key in ("store", "keyring", "log")
 
 
 def test_a_password_and_the_tokens_are_not_in_the_repr() -> None:

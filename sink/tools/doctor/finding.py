@@ -291,6 +291,10 @@ SECRETS: Final[Mapping[str, Kind]] = {
         MEDIUM, "everybody on this machine can add rows",
         "set a narrower mode in `listen`",
     ),
+    "clear-ips": Kind(
+        MEDIUM, "who reads that file has addresses of clients, and with the log or the rows beside it their pseudonyms",
+        "take clear_ips out of the config, unless fail2ban needs it; keep it short",
+    ),
 }  # fmt: skip
 
 LEFTOVERS: Final[Mapping[str, Kind]] = {

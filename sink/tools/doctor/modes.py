@@ -46,6 +46,10 @@ class Modes:
             yield from self._open("config-open", self.config_path, 0o600)
         yield from self._folders()
         yield from self._sockets()
+        if self.config.clear_ips:
+            place = shown(str(self.config.clear_ips.path))
+            words = f"addresses of clients are written to {place}, each for {self.config.clear_ips.keep} s"
+            yield found("clear-ips", self.config_path, words)
         for program, place in programs:
             yield from self._program(program, place)
 
