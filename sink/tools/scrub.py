@@ -76,7 +76,9 @@ def _scrub(archives: Sequence[Archive], choices: Rules, year: int | None, tool: 
     write = sys.stdout.buffer.write
     fault = None
     for archive in archives:
-        tool.reader = archive.date(choices.timezone, year)
+        archive.date(choices.timezone, year)  # all of them, before a word goes out
+    for archive in archives:
+        tool.reader = archive.reader()
         for lines in archive.lines():
             if lines:
                 write(b"\n".join(tool.scrub(lines)) + b"\n")
