@@ -56,7 +56,7 @@ def command(
         logs = {name: str(path) for name, path in drive.ground.logs.items()}
         said = drive.run(*shlex.split(line.format(**logs)), status=status, **given)
         # The canaries were there: it read them, or kept what comes of them.
-        assert not line.startswith("explain") or STEM in said
+        assert not line.startswith("explain") or (STEM in said) == ("--redact" not in line)
         assert not line.startswith("import") or drive.rows() > 5
 
     name = name or re.sub("[{}]", "", f"{line} < {stdin}" if stdin.startswith("{") else line)
@@ -113,6 +113,9 @@ COMMANDS = (
     command("import -", stdin="{gz}"),
     command("explain {log}", allowed=(to_standard_output,)),
     command("explain --year 2026", stdin="{log}", allowed=(to_standard_output,)),
+    command("explain --only rows {log}", allowed=(to_standard_output,)),
+    # its stand-ins are of networks that hold canaries, too; what else there is in it, tests/test_redact.py looks for
+    command("explain --redact {log} --year 2026", allowed=(to_standard_output,)),
     command("scrub {log} {fields} {gz} {zst}", allowed=(from_zstd,)),
     command("scrub --digits 6 --year 2026 -", stdin="{log}"),
     command("keys init", keys=False, allowed=(to_the_seal,)),
@@ -122,6 +125,7 @@ COMMANDS = (
     command("keys destroy 1 --yes", status=USAGE),
     command("pseudonym", stdin=ADDRESSES),
     command("db init"),
+    command("db init --citus", status=USAGE),
     command("db status", store=True),
     command("db upgrade", store=True),
     command("db upgrade --local", store=True),
