@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from sink.tools.explain import Explainer, Page
 from sink.tools.redaction import Redaction
 from tests import golden_runner as golden
 from tests.golden_runner import RULES, SECRET, Story
+from tests.judges.program import ROOT, Program
 from tests.judges.shapes import NEXT, QID, line, shapes
 from tests.redacted import raw_rows, redactor, renamed
 
@@ -70,7 +76,7 @@ FILLED = (
     (b"example.com", b"qzvkjw.test"), (b"example.net", b"qzvkjw2.test"), (b"example.org", b"qzvkjw3.test"),
     (b"192.0.2.7", IP), (b"192.0.2.9", b"100.64.77.89"), (b"some words", b"some qzvkjw words-qzvkjw"),
     (b"some text", b"qzvkjw text"), (b"20261102.1", b"qzvkjw.20261102"), (b"mx1", HOST), (b"text", CANARY),
-    (b"/etc/postfix/file", b"/home/qzvkjw/file"), (b"try later", b"qzvkjw, try later"),
+    (b"/etc/postfix/file", b"/srv/qzvkjw/file"), (b"try later", b"qzvkjw, try later"),
 )  # fmt: skip
 LEAKS = (CANARY, b"4FEDCBA987", b"100.64.77", b"20261102", b"QZVKJW")
 
@@ -186,3 +192,93 @@ def test_many_addresses_have_many_names() -> None:
     assert tool.names.settings() == {
         "trusted_networks": ["127.0.0.0/8", "::1/128", "192.0.2.0/28", "198.19.0.0/17"]
     }
+
+
+# -- the command
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """An installation without keys."""
+    folder = tmp_path_factory.mktemp("redact")
+    return Program(folder / "installed", timezone="UTC", local_domains=["corp.test"], trusted_networks=["10.0.0.0/8"])
+
+
+LOG = b"""\
+Nov  2 10:00:00 mail.corp.test postfix/smtpd[1]: 4A5A321A867: client=pc.corp.test[10.1.2.3]
+Nov  2 10:00:00 mail.corp.test postfix/qmgr[2]: 4A5A321A867: from=<jim@corp.test>, size=300, nrcpt=1 (queue active)
+Nov  2 10:00:01 mail.corp.test postfix/smtp[3]: 4A5A321A867: frobnicated jim@corp.test for Jane
+Nov  2 10:00:01 mail.corp.test postfix/smtp[3]: 4A5A321A867: to=<jane@else.test>, relay=mx.else.test[8.8.4.4]:25, \
+delay=1, delays=0/0/0.5/0.5, dsn=2.0.0, status=sent (250 ok jane)
+"""
+STORY = """\
+# (why this case exists, and which Postfix version wrote it)
+Nov  2 10:00:00 mx2.example.net postfix/smtpd[1]: 4F0AC000001: client=mx1.example.net[192.0.2.1]
+#   facts: client
+Nov  2 10:00:00 mx2.example.net postfix/qmgr[2]: 4F0AC000001: from=<alice@example.com>, size=300, nrcpt=1 (queue active)
+#   facts: sender, active
+? Nov  2 10:00:01 mx2.example.net postfix/smtp[3]: 4F0AC000001: word1 alice@example.com for word2
+Nov  2 10:00:01 mx2.example.net postfix/smtp[3]: 4F0AC000001: to=<bob@example.net>, relay=mx3.example.net[203.0.113.1]:25, \
+delay=1, delays=0/0/0.5/0.5, dsn=2.0.0, status=sent (250 Ok)
+#   delivery attempt: sent, by relay remote; its row leaves 7 seconds later
+"""  # noqa: E501 - as it is printed
+
+
+def explained(program: Program, *options: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "sink", "--config", str(program.config), "explain", "--year", "2025", *options],
+        input=LOG, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=program.folder,
+    )  # fmt: skip
+
+
+def test_the_command_prints_a_story_to_be_sent_in(program: Program) -> None:
+    done = explained(program, "--redact")
+    out = done.stdout.decode()
+    assert out.startswith(STORY)
+    rest = out.removeprefix(STORY).splitlines()
+    assert rest[0].startswith("=> delivery ") and rest[1:] == ["#: year: 2025"]
+    assert "is_outgoing=1" in rest[0] and "sender=P(alice@example.com)" in rest[0]
+    assert done.stderr.decode().startswith("postsink: 4 lines redacted; read them before you send them")
+    assert "; 1 not understood" in done.stderr.decode()
+
+
+def test_some_lines_alone(program: Program) -> None:
+    strange = b"? " + LOG.splitlines()[2]
+    assert explained(program, "--only", "not-understood").stdout.splitlines() == [strange]
+    rows = explained(program, "--only", "rows").stdout.splitlines()
+    assert len(rows) == 1 and rows[0].startswith(b"=> delivery ")
+    redacted = explained(program, "--only", "not-understood", "--redact").stdout.decode()
+    assert redacted.splitlines() == [text for text in STORY.splitlines() if text.startswith("? ")]
+
+
+def on_a_terminal(program: Program, **environment: str) -> str:
+    """What `explain` shows on a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "sink", "--config", str(program.config), "explain", "--year", "2025"]
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=theirs, cwd=program.folder,
+        env={**inherited, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
+    ) as running:  # fmt: skip
+        os.close(theirs)
+        assert running.stdin is not None
+        running.stdin.write(LOG + b"\x1b]0;owned\x07\n")
+        running.stdin.close()
+        seen = b""
+        with suppress(OSError):  # EIO: nobody has it open any more
+            while data := os.read(ours, 1 << 16):
+                seen += data
+        os.close(ours)
+    assert running.returncode == 0
+    return seen.decode().replace("\r\n", "\n")
+
+
+def test_colours_on_a_terminal_alone(program: Program) -> None:
+    seen = on_a_terminal(program)
+    assert "\x1b[1;31m? Nov  2 10:00:01" in seen and "\x1b[32m=> delivery" in seen and "\x1b[2m#   facts" in seen
+    assert "\n\\x1b]0;owned\\x07\n" in seen
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = on_a_terminal(program, **environment)
+        assert "\x1b" not in plain and plain == re.sub(r"\x1b\[[\d;]*m", "", seen)
+    assert "\x1b[1" in on_a_terminal(program, NO_COLOR="")  # [no-color.org]: when present and not empty
+    assert b"\x1b" not in explained(program).stdout
