@@ -6,6 +6,11 @@ import re
 
 from tests.package.suites import Suite, sources
 
+# Of the tests with real programs those where versions differ most: of psycopg, PostgreSQL, SQLite.
+WITH_POSTGRESQL = (
+    *(f"postgres/test_{name}.py" for name in "connections drain person roles schema upgrade values views".split()),
+    "test_person.py", "test_upgrade.py",
+)  # fmt: skip
 ODD = "TZ=Pacific/Chatham LC_ALL=tr_TR.UTF-8 DEB_BUILD_OPTIONS=nocheck"
 
 
@@ -19,6 +24,23 @@ def tests_pass_under_debians_own_python(suite: Suite) -> None:
     )  # fmt: skip
     passed = re.search(r"^(\d+) passed", said, re.M)
     assert passed and int(passed[1]) > 1000, said[-3000:]
+
+
+def tests_pass_with_debians_own_postgresql(suite: Suite) -> None:
+    """Rows reach the PostgreSQL of that release by the psycopg of that release; none of these tests is skipped."""
+    tests = " ".join(f"tests/integration/{name}" for name in WITH_POSTGRESQL)
+    said = suite.inside(
+        suite.proving,
+        f"""
+        git clone -q --no-checkout /src /tested
+        cd /tested
+        git checkout -q --detach "$COMMIT"
+        CI=true python3 -m pytest -q -p no:cacheprovider {tests}
+        """,
+        None, *sources(),
+    )  # fmt: skip
+    passed = re.search(r"^(\d+) passed in", said, re.M)
+    assert passed and int(passed[1]) > 200, said[-3000:]
 
 
 def the_same_commit_gives_the_same_bytes(suite: Suite) -> None:

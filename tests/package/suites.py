@@ -176,6 +176,11 @@ class Suite:
         return [self.layer("build", [self.base], f"{install(*BUILD)}\n{more}"), self.base]
 
     @once
+    def proving(self) -> list[Path]:
+        """The layers in which the project's own tests find Debian's PostgreSQL."""
+        return [self.layer("prove", self.building, f"{install('postgresql', 'procps')}\napt-get clean"), *self.building]
+
+    @once
     def mailing(self) -> list[Path]:
         """The layers of a mail host without rsyslog, where the rest lies in apt's cache."""
         fetch = "\n".join(
