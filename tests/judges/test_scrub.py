@@ -177,7 +177,7 @@ def matched(log: Path, mode: str) -> list[int]:
         capture_output=True, check=False,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": modules, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
-    shown = re.findall(rb"^\|  (.*)$", done.stdout.partition(b"Matched line(s):")[2], re.M)
+    shown = re.findall(rb"^\|  (.*)$", done.stdout.partition(b"Matched line(s):")[2].partition(b"\n`-")[0], re.M)
     lines = log.read_bytes().split(b"\n")
     assert b"Lines: %d lines" % (len(lines) - lines.count(b"")) in done.stdout
     return [lines.index(line) for line in shown]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -20,10 +24,11 @@ from tests.integration.live.service import AS_SERVICE, Manager, Service, eventua
 from tests.leak import planted
 from tests.leak.cases import Case
 from tests.leak.ground import Drive
-from tests.leak.traced import PATIENCE
+from tests.leak.traced import PATIENCE, Call
 from tests.leak.watch import to_standard_output, to_the_daemon
 
 NOBODY = 65_534
+ADDRESSES = "fail2ban.log"
 LOADED = "import encodings.idna, encodings.punycode"  # nobody may have no right to read this Python
 FEW = 40  # rows and refusals that come of all kinds of lines, at least
 
@@ -258,6 +263,47 @@ def on_a_terminal(*words: str) -> Case:
     return Case(f"{words[0]} on a terminal", play, (" ".join(words),), allowed)
 
 
+def configured(drive: Drive, **more: object) -> None:
+    known = yaml.safe_load(drive.program.config.read_text())
+    drive.program.config.write_text(yaml.safe_dump({**known, **more}))
+
+
+def logging(drive: Drive) -> None:
+    """All lines go into the log, whose name changes meanwhile; then some as datagrams."""
+    configured(drive, log="mail.log")
+    log = drive.program.folder / "mail.log"
+    service = drive.serve()
+    lines = all_lines()
+    assert deliver(service.stream, lines, 100) == len(lines)
+    assert log.read_bytes().count(b"\n") == len(lines)
+    log.rename(log.with_name("mail.log.1"))
+    service.send(signal.SIGHUP)
+    service.said.until("reloaded")
+    send_datagrams(service.datagram, lines[:500])
+    eventually(lambda: log.read_bytes().count(b"\n") == 500)
+    ended(drive, service)
+
+
+def banning(drive: Drive) -> None:
+    """Addresses of clients go into a file in memory; nothing else that is raw does."""
+    folder = Path(tempfile.mkdtemp(prefix="postsink-leak-", dir="/dev/shm"))
+    drive.kept.callback(shutil.rmtree, folder)
+    configured(drive, clear_ips={"path": str(folder / ADDRESSES)})
+    service = drive.serve()
+    lines = all_lines()
+    assert deliver(service.stream, lines, 100) == len(lines)
+    found = re.sub(rb"\[[0-9a-f.:]+\]", b"[]", (folder / ADDRESSES).read_bytes())
+    assert found.count(b"\n") > FEW
+    assert drive.ground.searcher.find(found) is None
+    assert service.stop() == OK
+    assert drive.rows() > FEW
+
+
+def to_memory(call: Call) -> bool:
+    """What banning() has looked at itself."""
+    return call.name == "write" and call.target.startswith("/dev/shm/") and call.target.endswith("/" + ADDRESSES)
+
+
 LIVE = (
     Case("run: lines that are confirmed", confirming, ("run",)),
     Case("run: plain lines", plain_stream),
@@ -268,6 +314,8 @@ LIVE = (
     Case("run --daemonize", detached, ("run --daemonize --pid-file",)),
     Case("run: told to systemd", told_to_a_manager),
     Case("run: reloaded", reloaded),
+    Case("run: with a log", logging),
+    Case("run: with addresses for fail2ban", banning, (), (to_memory,)),
     Case("root becomes the owner", of_another_owner),
     Case("omprog", relay, ("omprog",), (to_the_daemon,)),
     Case("omprog: the daemon dies", relay_that_waits, (), (to_the_daemon,)),

@@ -47,8 +47,8 @@ class Modes:
         yield from self._folders()
         yield from self._sockets()
         if self.config.clear_ips:
-            place = shown(str(self.config.clear_ips.path))
-            words = f"addresses of clients are written to {place}, each for {self.config.clear_ips.keep} s"
+            file = shown(str(self.config.clear_ips.path))
+            words = f"addresses of clients are written to {file}, each for {self.config.clear_ips.keep} s"
             yield found("clear-ips", self.config_path, words)
         for program, place in programs:
             yield from self._program(program, place)
