@@ -183,6 +183,14 @@ def test_local_trusted_and_internal_stay_so() -> None:
     }  # fmt: skip
 
 
+def test_many_domains_have_many_names() -> None:
+    domains, hosts = (frozenset(b"%b%d.test" % (kind, one) for one in range(300)) for kind in (b"d", b"h"))
+    tool = redactor(replace(RULES, local_domains=domains, internal_hosts=hosts))
+    named = {tool.names.address(b"x@" + name) for name in domains}
+    assert len(named) == 300 and len({tool.names.host(name) for name in hosts}) == 300
+    assert all(name.endswith(b"example.com") for name in named)
+
+
 def test_many_addresses_have_many_names() -> None:
     tool = redactor(RULES)
     four = {tool.names.ip(b"100.64.%d.%d" % (one, two)) for one in range(8) for two in range(256)}

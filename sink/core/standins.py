@@ -32,14 +32,15 @@ PEOPLE = (
 ).split()
 EVERYBODYS = (b"postmaster", b"root", b"mailer-daemon", b"double-bounce", b"abuse", b"hostmaster")  # RFC 2142
 LOCAL = b"example.com"
-MOST_LOCAL = 100  # local domains, and internal hosts, that get names; a story has a few
+LOCALS, RELAYS = b"local%d.example.com", b"relay%d.example.com"  # further local domains; internal hosts
 
-# Addresses by (trusted, internal). A golden story's own rules come first; 198.18.0.0/15 is for tests [RFC 2544].
+# Addresses by (trusted, internal). A golden story's own rules come first; 198.18.0.0/15 is for tests [RFC 2544],
+# 100.64.0.0/10 for carriers' own [RFC 6598].
 _FOUR = {
     (False, False): ("203.0.113.0/24", "198.51.100.16/28", "198.51.100.32/27", "198.51.100.64/26",
                      "198.51.100.128/25", "192.0.2.16/28", "192.0.2.32/27", "192.0.2.64/26", "192.0.2.128/25",
                      "198.18.0.0/16", "240.0.0.0/4"),
-    (True, False): ("192.0.2.0/28", "198.19.0.0/17"),
+    (True, False): ("192.0.2.0/28", "198.19.0.0/17", "100.64.0.0/10"),
     (False, True): ("198.51.100.9/32", "198.19.128.0/18"),
     (True, True): ("198.19.192.0/18",),
 }  # fmt: skip
@@ -86,16 +87,17 @@ def played_by(rules: Rules) -> Rules:
         internal += [name] if _first(name) in inner else []
     return replace(
         told_by(rules),
-        local_domains=frozenset([LOCAL, *_numbered(b"local%d.example.com")]),
-        internal_hosts=frozenset(_numbered(b"relay%d.example.com")),
+        local_domains=frozenset([LOCAL, *_numbered(LOCALS, rules.local_domains)]),
+        internal_hosts=frozenset(_numbered(RELAYS, rules.internal_hosts)),
         trusted_networks=_networks(trusted),
         internal_networks=_networks(internal),
         header_tokens=(TOKEN,),
     )
 
 
-def _numbered(form: bytes) -> list[bytes]:
-    return [form % number for number in range(1, MOST_LOCAL + 1)]
+def _numbered(form: bytes, named: frozenset[bytes]) -> list[bytes]:
+    """Return as many names as there are to be named."""
+    return [form % number for number in range(1, len(named) + 1)]
 
 
 def _networks(names: Iterable[str]) -> tuple[Network, ...]:
@@ -116,10 +118,10 @@ class StandIns(Masks):
         self._ids: dict[bytes, bytes] = {}
         self._loopbacks: set[str] = set()
         self._people = chain((name.encode("ascii") for name in PEOPLE), (b"user%d" % n for n in count(len(PEOPLE) + 1)))
-        self._locals = iter([LOCAL, *_numbered(b"local%d.example.com")])
+        self._locals = iter([LOCAL, *_numbered(LOCALS, rules.local_domains)])
         self._domains = chain((b"example.net", b"example.org"), (b"d%d.example.org" % n for n in count(3)))
         self._hosts = (b"mx%d.example.net" % n for n in count(1))
-        self._relays = iter(_numbered(b"relay%d.example.com"))
+        self._relays = iter(_numbered(RELAYS, rules.internal_hosts))
         self._numbers = count(1)
         self._addresses: dict[tuple[int, tuple[bool, bool]], Iterator[str]] = {}
         for name in EVERYBODYS:
@@ -255,7 +257,7 @@ class StandIns(Masks):
         """Return what a golden story must say of its rules beyond those of all, by their keys."""
         names = set(self.names.values())
         found: dict[str, object] = {}
-        local = sorted(name.decode() for name in _numbered(b"local%d.example.com") if name in names)
+        local = sorted(name.decode() for name in _numbered(LOCALS, self._rules.local_domains) if name in names)
         if local:
             found["local_domains"] = [LOCAL.decode(), *local]
         trusted = [name for name in _LOOPBACKS if name not in self._loopbacks or _first(name) in self._trusted]
@@ -263,7 +265,7 @@ class StandIns(Masks):
         if trusted != list(_TRUSTED):
             found["trusted_networks"] = trusted
         internal = [*_INTERNAL, *self._used(1)]
-        internal += [name.decode() for name in _numbered(b"relay%d.example.com") if name in names]
+        internal += [name.decode() for name in _numbered(RELAYS, self._rules.internal_hosts) if name in names]
         internal += [name for name in sorted(self._loopbacks) if _first(name) in self._internal]
         if internal != list(_INTERNAL):
             found["internal_relays"] = internal
