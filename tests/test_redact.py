@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import re
@@ -19,7 +20,7 @@ from sink.tools.explain import Explainer, Page
 from sink.tools.redaction import Redaction
 from tests import golden_runner as golden
 from tests.golden_runner import RULES, SECRET, Story
-from tests.judges.program import ROOT, Program
+from tests.judges.program import DATA, ROOT, Program
 from tests.judges.shapes import NEXT, QID, line, shapes
 from tests.redacted import raw_rows, redactor, renamed
 
@@ -65,6 +66,17 @@ def test_redacting_again_changes_nothing(story: Story, tmp_path: Path, capsys: p
     once, _ = sent_in(story, tmp_path, capsys)
     again, _ = sent_in(once, tmp_path, capsys)
     assert again.rows == once.rows
+
+
+@pytest.mark.parametrize("name", ["postfix-3.10-sample.traditional.log.gz", "postfix-3.10-sample.iso8601.log.gz"])
+def test_a_real_log_is_a_golden_story(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that come twice in it give one row, as in a store."""
+    lines = gzip.decompress((DATA / name).read_bytes()).splitlines()
+    story = Story(name, tuple(("line", text) for text in lines), (), RULES)
+    made, redaction = sent_in(story, tmp_path, capsys)
+    assert golden.difference(made, golden.as_written(made)) == []
+    assert len(made.rows) > 60 and len(made.steps) == len(lines)
+    assert "not taken as" not in redaction.ends()
 
 
 # -- nothing of a raw line comes out

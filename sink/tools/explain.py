@@ -100,6 +100,7 @@ class Explainer:
         self, choices: Rules, reader: Reader, store: SqliteStore, page: Page, *, strict: bool = False
     ) -> None:
         self._names: dict[str, str] = {}
+        self._told: set[bytes] = set()  # ids of rows: a line that comes again has none of its own
         self._page = page
         self._strict = strict
         self._pipe = Watched(choices, [Epoch(1, None, None, KEY)], KEY, reader, naming=self._naming)
@@ -138,4 +139,7 @@ class Explainer:
             self._store.commit(batch)
             for table in ("delivery", "reject"):
                 for row in self._store.take(table + "_text"):
-                    self._page.tell(ROW, render(table, row, self._names))
+                    one = bytes.fromhex(row["id"])
+                    if one not in self._told:
+                        self._told.add(one)
+                        self._page.tell(ROW, render(table, row, self._names))
