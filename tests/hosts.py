@@ -21,7 +21,9 @@ RULES = "HOST"  # the file of a folder that is no part of the host
 # Where our pieces are on a clean host, and what they are made of.
 PIECES = {
     "etc/rsyslog.d/10-postsink.conf": "rsyslog/10-postsink.conf",
+    "etc/rsyslog.d/20-postsink-log.conf": "rsyslog/20-postsink-log.conf",
     "etc/syslog-ng/postsink.conf": "syslog-ng/postsink.conf",
+    "etc/syslog-ng/postsink-log.conf": "syslog-ng/postsink-log.conf",
     "etc/systemd/journald.conf.d/zz-postsink-rsyslog.conf": "journald/journald.conf",
     "etc/systemd/journald.conf.d/zz-postsink-syslog-ng.conf": "journald/journald.conf",
     "etc/systemd/journald.conf.d/zz-postsink-journald.conf": "journald/journald.conf",

@@ -24,8 +24,9 @@ from sink.tools.doctor.probe import matches, plain_probes, probes
 from sink.tools.doctor.rsyslog import Rsyslog
 from sink.tools.doctor.syslogng import SyslogNg
 from sink.tools.doctor.tree import MOST_BYTES, Place, Tree
-from tests import hosts
+from tests import golden_runner, hosts
 from tests.judges.program import ROOT
+from tests.scrubbed import scrubbed
 
 
 def write(root: Path, **files: str) -> None:
@@ -542,6 +543,23 @@ RAW = b"Nov  2 08:00:12 mx1 postfix/smtp[9]: 4A5A321A867: to=<bob@example.net>, 
 def test_raw_lines_are_found_in_logs(data: bytes, is_raw: bool, tmp_path: Path) -> None:
     put(tmp_path, "var/log/mail.log", data)
     assert [each.id for each in leftovers.findings(Tree(tmp_path))] == ["raw-log-left"] * is_raw
+
+
+@pytest.mark.parametrize("raw", [
+    RAW, b"Nov  2 08:00:12 mx1 postfix/smtpd[9]: connect from unknown[203.0.113.5]\n",
+    b"Nov  2 08:00:12 mx1 postfix/smtpd[9]: connect from unknown[2001:db8::5]\n",
+    RAW.replace(b"bob@example.net", b"bob@" + b"a" * 32 + b".example.net"), RAW[:-1], b"",
+])  # fmt: skip
+def test_raw_lines_are_told_from_scrubbed_ones(raw: bytes, tmp_path: Path) -> None:
+    """Those of the daemon's log may come back into mail.log."""
+    stories = map(scrubbed, golden_runner.stories())
+    shown = [line for story in stories for kind, line in story.steps if kind == golden_runner.LINE]
+    assert len(shown) > 500
+    lines = b"".join(line + b"\n" for line in shown)
+    put(tmp_path, "var/log/mail.log", lines * 12 + raw + lines)
+    found = [each.id for each in leftovers.findings(Tree(tmp_path), scrubs=True)]
+    assert found == ["raw-log-left"] * bool(raw)
+    assert [each.id for each in leftovers.findings(Tree(tmp_path))] == ["raw-log-left"]
 
 
 def test_rotated_logs_are_one_finding_and_what_is_damaged_another(tmp_path: Path) -> None:

@@ -594,7 +594,7 @@ def test_the_pieces_are_there() -> None:
     assert snippets.folder() == CONF
     assert [path.relative_to(CONF).as_posix() for path in PIECES] == [
         "journald/journald.conf", "journald/postfix.service.conf", "journald/tmpfiles.conf", "rsyslog/10-postsink.conf",
-        "syslog-ng/postsink.conf",
+        "rsyslog/20-postsink-log.conf", "syslog-ng/postsink-log.conf", "syslog-ng/postsink.conf",
     ]  # fmt: skip
     assert f'"syslog-conf" = "sink/{CONF.name}"' in (TOP / "pyproject.toml").read_text(), "a wheel has them"
 
@@ -602,12 +602,13 @@ def test_the_pieces_are_there() -> None:
 def options(path: Path, text: str) -> set[str]:
     """The names that a piece sets."""
     if path.parent.name == "rsyslog":
-        inside = re.findall(r"^(?:action\(|module\(load=|    action\()(.*?)\)$", text, re.M | re.S)
+        inside = re.findall(r"^(?:action\(|module\(load=|input\(type=|    action\()(.*?)\)$", text, re.M | re.S)
         return {name for part in inside for name in re.findall(r'([\w.]+)="', part)}
     if path.parent.name == "syslog-ng":
         return set(re.findall(r"\b([a-z-]+)\(", text)) & {
             "unix-stream", "template", "frac-digits", "flags", "log-fifo-size", "time-reopen",
-        } | set(re.findall(r"flags\((\w+), (\w+)\)", text)[0])  # fmt: skip
+            "program-override", "follow-freq", "persist-name",
+        } | set(re.findall(r"flags\(([\w, -]+)\)", text)[-1].split(", "))  # fmt: skip
     if path.name == "tmpfiles.conf":
         return set(re.findall(r"^(\S+) ", text, re.M))
     return set(re.findall(r"^(\w+)=", text, re.M))

@@ -128,7 +128,7 @@ class Host:
         yield from memory.findings(self.tree, is_here=self.is_here)
         modes = Modes(self.tree, self.config, self.config_path, self.tokens)
         yield from modes.findings(self.instances, self.rsyslog.programs() if self.rsyslog else [])
-        yield from leftovers.findings(self.tree)
+        yield from leftovers.findings(self.tree, scrubs=self.config.log is not None)
         for path, why in self.tree.refused.items():
             yield found("unreadable", path, f"it {why}")
 

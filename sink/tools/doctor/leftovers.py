@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from io import BufferedIOBase, BufferedReader
+from itertools import chain
 from typing import Final
 
 from sink.tools.doctor.finding import Finding, found
@@ -25,26 +26,33 @@ _LINE: Final = re.compile(
     rb"\bpostfix(?!\[\d+\]: postfix/(?:postlog|postfix-script): )[\w.-]{0,40}(?:/[\w./-]{1,60})?(?:\[\d+\]: | \d+ - )"
     rb"|/(?:smtpd?|qmgr|cleanup|pickup|bounce|local|virtual|lmtp|pipe|error|postscreen)\[\d+\]: "
 )
+# What a scrubbed line of the daemon's log, which may come back into mail.log, has not (sink.core.masks): an address
+# whose domain is no pseudonym, an IP address that a host can have. Raw lines without either are few, and tell less.
+_RAW: Final = re.compile(
+    rb"@(?!(?:[0-9a-f]{32}|id\.invalid)(?![\w.-]))"
+    rb"|\[(?!127\.|2[45]\d\.|fd[0-9a-f]{2}:|::1\])(?=[0-9A-Fa-f]*[.:])[0-9A-Fa-f.:]{3,45}\]"
+)
 _FIELD: Final = re.compile(rb"SYSLOG_IDENTIFIER=postfix|_EXE=/usr/lib(?:exec)?/postfix/")  # it packs long fields only
 _MOST: Final = 1 << 26  # bytes, ours: a mail log holds such a line long before
 _MOST_JOURNALS: Final = 1 << 31
 _CHUNK: Final = 1 << 20
 _OVERLAP: Final = 256
+_MOST_LINE: Final = 1 << 14
 _ROTATED: Final = re.compile(r"(?:[.-]\d[\d-]*)?(?:\.(?:gz|bz2|xz|zst|old))?")
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MOST_MEMORY: Final = 1 << 28  # bytes, ours: xz -9 needs a quarter of it
 _DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
-def findings(tree: Tree) -> Iterator[Finding]:
-    """Yield raw logs that still lie there."""
+def findings(tree: Tree, *, scrubs: bool = False) -> Iterator[Finding]:
+    """Yield raw logs that still lie there; scrubs: the daemon writes a log, whose lines may be among them."""
     groups: dict[str, list[str]] = {}
     for folder in _FOLDERS:
         for name in tree.names(folder):
             path = f"{folder}/{name}"
             if name in _LOGINS or not tree.has_file(path):
                 continue
-            held = _holds(tree, path)
+            held = _holds(tree, path, scrubs=scrubs)
             if held:
                 groups.setdefault(_stem(path), []).append(path)
             elif held is None:
@@ -77,7 +85,7 @@ def _journal_holds(tree: Tree, path: str, most: int) -> tuple[bool, int]:
         return _search(_chunks(file), _FIELD, most)
 
 
-def _holds(tree: Tree, path: str) -> bool | None:
+def _holds(tree: Tree, path: str, *, scrubs: bool) -> bool | None:
     """Whether a log holds a line of Postfix; None where it can't be looked through."""
     number = tree.descriptor(path)
     if number is None:
@@ -88,7 +96,8 @@ def _holds(tree: Tree, path: str) -> bool | None:
         if begin.startswith(_ZSTD):
             return None  # Python has no zstd of its own before 3.14
         try:
-            held, size = _search(_unpacked(file, begin), _LINE, _MOST)
+            chunks = _unpacked(file, begin)
+            held, size = _search_lines(chunks, _MOST) if scrubs else _search(chunks, _LINE, _MOST)
         except _DAMAGE:
             return None
     return True if held else None if size >= _MOST else False
@@ -123,6 +132,20 @@ def _search(chunks: Iterable[bytes], pattern: re.Pattern[bytes], most: int) -> t
         if size >= most:
             break
         rest = chunk[-_OVERLAP:]
+    return False, size
+
+
+def _search_lines(chunks: Iterable[bytes], most: int) -> tuple[bool, int]:
+    """Look for a raw line of Postfix among scrubbed ones; return as _search() does."""
+    size, rest = 0, b""
+    for chunk in chain(chunks, (b"\n",)):
+        size += len(chunk)
+        lines, _, rest = (rest + chunk).rpartition(b"\n")
+        rest = rest[-_MOST_LINE:]
+        if any(_LINE.search(line) and _RAW.search(line) for line in lines.split(b"\n")):
+            return True, size
+        if size >= most:
+            break
     return False, size
 
 
