@@ -139,7 +139,7 @@ class Explainer:
             self._store.commit(batch)
             for table in ("delivery", "reject"):
                 for row in self._store.take(table + "_text"):
-                    one = bytes.fromhex(row["id"])
+                    one = bytes.fromhex(str(row["id"]))
                     if one not in self._told:
                         self._told.add(one)
                         self._page.tell(ROW, render(table, row, self._names))
