@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ from tests.integration.live.confirming import Confirming, deliver, send_datagram
 from tests.integration.live.service import Service, eventually
 from tests.integration.live.test_poison import POISON
 from tests.integration.live.verdict import same_rows
-from tests.judges.program import Program
+from tests.judges.program import ROOT, Program
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -129,8 +130,7 @@ def test_a_storm_of_hups(logging: Program, some_lines: list[bytes]) -> None:
             client.until(500)
         service.said.until("reloaded")
         assert service.stop() == OK
-        descriptors = service.said.rest()
-    assert not any("log" in words for words in descriptors)
+        assert not any("log" in words for words in service.said.rest())
     assert written(log_of(logging)) == scrubbed(logging, some_lines[:500])
 
 
@@ -266,3 +266,45 @@ def test_poison(logging: Program, some_lines: list[bytes]) -> None:
     found = written(log_of(logging))
     assert len(found) == len(POISON) + 100
     assert found[-100:] == scrubbed(logging, some_lines[:100])
+
+
+# -- logrotate
+
+LOGROTATE = ROOT / "build" / "unpacked" / "logrotate"
+
+
+@needs_root
+def test_logrotate(logging: Program, some_lines: list[bytes]) -> None:
+    """Its shipped piece, with the paths, the user and the process of a test."""
+    if not LOGROTATE.is_dir():
+        pytest.skip("logrotate is not unpacked: packaging/prepare debian")
+    log = log_of(logging)
+    log.parent.chmod(0o2750)
+    with Service(logging) as service:
+        text = (ROOT / "packaging" / "debian" / "postsink.logrotate").read_text()
+        changes = {
+            "/var/log/postsink/*.log": f"{log.parent}/*.log",
+            "su _postsink adm": "su root adm",
+            "[ -d /run/systemd/system ]": "true",
+            "systemctl kill --kill-whom=main --signal=HUP postsink.service": f"kill -HUP {service.process.pid}",
+        }
+        for old, new in changes.items():
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        piece = logging.folder / "logrotate.conf"
+        piece.write_text(text)
+        piece.chmod(0o644)
+        for start in (0, 100, 200):
+            assert deliver(service.stream, some_lines[start : start + 100]) == 100
+            done = subprocess.run(
+                [LOGROTATE / "usr/sbin/logrotate", "-v", "-f", "-s", logging.folder / "logrotate.state", piece],
+                capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert "error" not in done.stderr
+            eventually(log.exists)
+        assert service.stop() == OK
+    names = ("mail.log.3.gz", "mail.log.2.gz", "mail.log.1")
+    found = [gzip.decompress((log.parent / name).read_bytes()) for name in names[:2]]
+    found.append((log.parent / names[2]).read_bytes())
+    assert b"".join(found).split(b"\n")[:-1] == scrubbed(logging, some_lines[:300])
