@@ -104,7 +104,8 @@ def bind_store(store: SqliteStore, config: Config, keys: Keyring) -> Rules:
     """Hold config and keys against what a store was made with (78 where they do not match); return the rules."""
     zone = config.timezone or store.settings().get("timezone") or machine_zone()
     checks = {epoch.number: epoch.check for epoch in keys.epochs if epoch.check is not None}
-    store.bind(settings(config, zone), checks)
+    # With a database a store is often empty, and its rows are there.
+    store.bind(settings(config, zone), checks, anew=config.database is None)
     return rules(config, zone)
 
 

@@ -135,8 +135,11 @@ class SqliteStore:
         with explained(self.path):
             return dict(self._connection.execute("SELECT name, value FROM setting").fetchall())
 
-    def bind(self, settings: Mapping[str, str], checks: Mapping[int, str]) -> None:
-        """Record settings and epoch check values in a new store; stop (78) where they do not match an old one's."""
+    def bind(self, settings: Mapping[str, str], checks: Mapping[int, str], *, anew: bool = False) -> None:
+        """Record settings and epoch check values in a new store; stop (78) where they do not match an old one's.
+
+        anew: settings of a store in which nothing is, and which no daemon has open, are replaced.
+        """
         with explained(self.path), self._transaction():
             known = dict(self._connection.execute("SELECT name, value FROM setting").fetchall())
             epochs = dict(self._connection.execute("SELECT number, check_value FROM epoch").fetchall())
@@ -147,15 +150,25 @@ class SqliteStore:
                         f"{self.path} was made with another key for epoch {number}; use the keyring it was made with,"
                         " or another store",
                     )
-            for name, value in settings.items():
-                if known.get(name, value) != value:
-                    raise Fault(
-                        CONFIG,
-                        f"{self.path} was made with {name} {known[name]}, the config says {value};"
-                        " set it back, or use another store",
-                    )
+            changed = [name for name, value in settings.items() if known.get(name, value) != value]
+            if changed and anew and self._is_unused():
+                self._connection.executemany("REPLACE INTO setting VALUES (?, ?)", settings.items())
+                changed = []
+            if changed:
+                name = changed[0]
+                raise Fault(
+                    CONFIG,
+                    f"{self.path} was made with {name} {known[name]}, the config says {settings[name]};"
+                    " set it back, or use another store",
+                )
             self._connection.executemany("INSERT OR IGNORE INTO setting VALUES (?, ?)", settings.items())
             self._connection.executemany("INSERT OR IGNORE INTO epoch VALUES (?, ?)", checks.items())
+
+    def _is_unused(self) -> bool:
+        tables = " UNION ALL ".join(f"SELECT 1 FROM {table}" for table in ("delivery", "reject", "open_message"))
+        return not self._connection.execute(f"SELECT EXISTS ({tables})").fetchone()[0] and (
+            locks.told(self.path, "live") is None
+        )
 
     # -- rows
 

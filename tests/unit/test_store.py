@@ -150,6 +150,24 @@ def test_a_mismatch_stops(
         assert store.settings() == {**SETTINGS, **settings}
 
 
+def test_a_store_of_nothing_takes_other_settings(store: SqliteStore) -> None:
+    """Until the first row, or the first open message, and while no daemon has it; another key never."""
+    store.bind(SETTINGS, CHECKS)
+    other = {**SETTINGS, "queue_id": "plain"}
+    with pytest.raises(Fault, match="another key"):
+        store.bind(other, {1: "another"}, anew=True)
+    store.bind(other, CHECKS, anew=True)
+    assert store.settings() == other
+    daemon = SqliteStore.open(store.path)
+    daemon.claim("live")
+    with pytest.raises(Fault, match="was made with queue_id plain"):
+        store.bind(SETTINGS, CHECKS, anew=True)
+    daemon.close()
+    store.commit(batch(*sent()))
+    with pytest.raises(Fault, match="was made with queue_id plain"):
+        store.bind(SETTINGS, CHECKS, anew=True)
+
+
 # -- rows
 
 
