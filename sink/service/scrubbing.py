@@ -5,15 +5,17 @@ line is written once and in order, before what it does is committed, so that a c
 between, who sent it sends it again: then it stands there twice, and its row once. Nothing is waited for but a write.
 """
 
+import os
 import re
 from collections.abc import Sequence
 
-from sink.config import Config
+from sink.config import Config, FileSeal
 from sink.core.clients import turned_away, with_address
 from sink.core.epochs import Epoch
 from sink.core.rules import Rules
 from sink.core.scrub import Scrubber
 from sink.core.syslog import Reader
+from sink.fault import CONFIG, Fault
 from sink.keys.epochs import Keyring
 from sink.outputs import ClearIps, LogTo
 from sink.service.logfile import LogFile
@@ -30,6 +32,7 @@ class Outputs:
         self.log_to: LogTo | None = config.log
         self.clear_to: ClearIps | None = config.clear_ips
         self.log = self.clear = None
+        _check(config)
         self._mine: list[LogFile] = []  # opened here
         try:
             if self.log_to is not None:
@@ -106,6 +109,17 @@ class Scrubbing:
     def lost(self) -> int:
         """Return how many lines could not be written."""
         return sum([file.lost for file in self.outputs.files()])
+
+
+def _check(config: Config) -> None:
+    """Refuse a path that is another file's of ours (78): lines would be written into it, or it be emptied."""
+    known = {os.path.realpath(path) for path in (config.store, config.keyring)}
+    known |= {os.path.realpath(seal.path) for seal in config.seal if isinstance(seal, FileSeal)}
+    for key, choice in (("log", config.log), ("clear_ips", config.clear_ips)):
+        path = None if choice is None else os.path.realpath(choice.path)
+        if path in known:
+            raise Fault(CONFIG, f"{key}: {path} is another file of postsink's; name one of its own")
+        known |= set() if path is None else {path}
 
 
 def _without_priority(line: bytes) -> bytes:

@@ -20,6 +20,7 @@ import yaml
 from sink.fault import CONFIG, OK
 from tests.integration.asking import ask, one_line, rows
 from tests.integration.live.confirming import Confirming, deliver, send_datagrams
+from tests.integration.live.omprog import Child
 from tests.integration.live.service import Service, eventually
 from tests.integration.live.test_poison import POISON
 from tests.integration.live.verdict import same_rows
@@ -165,10 +166,35 @@ def test_what_is_no_file_of_ours(make: Any, key: str, live: Program) -> None:
         before = os.lstat(path)
         told(live, **{key: {"path": str(path)}})
         one_line(ask(live, "run"), CONFIG, f"{key}: {path}")
-        assert os.lstat(path) == before
+        after = os.lstat(path)
+        assert (after[:7], after.st_mtime_ns) == (before[:7], before.st_mtime_ns)  # a link's name may be read
         assert not path.with_name("elsewhere").exists()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["s.sqlite", "keyring", "seal.key", "./x/../keyring"])
+def test_another_file_of_ours(name: str, live: Program) -> None:
+    kept = {path.name: path.read_bytes() for path in live.folder.iterdir() if path.is_file()}
+    told(live, log=name)
+    kept["postsink.yaml"] = live.config.read_bytes()
+    one_line(ask(live, "run"), CONFIG, "log: ", "is another file of postsink's")
+    assert {path.name: path.read_bytes() for path in live.folder.iterdir() if path.name in kept} == kept
+
+
+def test_one_file_for_both(live: Program) -> None:
+    told(live, log="/dev/shm/postsink-test.log", clear_ips={"path": "/dev/shm/postsink-test.log"})
+    one_line(ask(live, "run"), CONFIG, "clear_ips: ", "is another file of postsink's")
+    assert not Path("/dev/shm/postsink-test.log").exists()
+
+
+def test_in_rsyslogds_child(logging: Program, some_lines: list[bytes]) -> None:
+    """Which takes no signal, and opens the file that has the name by itself."""
+    with Child(logging, "--direct") as child:
+        assert child.reply()
+        assert child.deliver(some_lines[:100]) == 100
+        assert written(log_of(logging)) == scrubbed(logging, some_lines[:100])
+        assert child.close() == OK
 
 
 def test_a_folder_that_is_missing_and_a_group_that_is_none(live: Program) -> None:
