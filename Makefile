@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres deb clean
+.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres bench-report deb clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -45,6 +45,9 @@ bench-jobs: $(VENV)/ready-test  ## wall time of an import by two processes again
 
 bench-postgres: $(VENV)/ready-test  ## rows on their way to PostgreSQL, beside a bare COPY
 	$(BIN)/python -m bench.postgres $(ARGS)
+
+bench-report: $(VENV)/ready-test  ## time and memory of a report over a million rows
+	$(BIN)/python -m bench.report $(ARGS)
 
 # Its tests are among those of `make test`.
 deb:  ## the Debian package of the last commit, in build/deb or OUT=FOLDER
