@@ -50,13 +50,10 @@ def not_understood(text: bytes) -> bytes:
 class Masks:
     """The masks of one epoch: each takes a value as logged and gives what stands in its place.
 
-    digits: of each half of an address, and of any other pseudonym, for reading; clear_ips: IP addresses stay (see
-    docs/privacy.md before you do that).
+    digits: of each half of an address, and of any other pseudonym, for reading.
     """
 
-    def __init__(
-        self, pseudonyms: Pseudonyms, book: AddressBook, rules: Rules, digits: int = WHOLE, clear_ips: bool = False
-    ) -> None:
+    def __init__(self, pseudonyms: Pseudonyms, book: AddressBook, rules: Rules, digits: int = WHOLE) -> None:
         self._pseudonyms = pseudonyms
         self._book = book
         self._digits = digits
@@ -68,7 +65,7 @@ class Masks:
         self.address: Mask = cached(self._address)
         self.sender: Mask = cached(self._sender)
         self.host: Mask = cached(self._host)
-        self.ip: Mask = cached(self._clear_ip if clear_ips else self._ip)
+        self.ip: Mask = cached(self._ip)
         self.queue_id: Mask = cached(self._queue_id)
         self.peer: Mask = cached(self._peer)
         self.relay: Mask = cached(self._relay)
@@ -124,12 +121,6 @@ class Masks:
         if name.startswith(b"[") and name.endswith(b"]"):
             return b"[" + self.ip(name[1:-1]) + b"]"
         return b"h-" + self._hex(self._pseudonyms.relay(name)) + b".invalid"
-
-    def _clear_ip(self, raw: bytes) -> bytes:
-        try:
-            return str(ip_address(plain_address(raw))).encode("ascii")
-        except ValueError:
-            return self._ip(raw)
 
     def _ip(self, raw: bytes) -> bytes:
         text = plain_address(raw)

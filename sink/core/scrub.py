@@ -49,19 +49,18 @@ _PROGRAMS = frozenset(
 class Scrubber:
     """Scrubs the lines of one source after the other.
 
-    digits: of each half of a pseudonym, for reading; clear_ips: addresses of clients stay.
+    digits: of each half of a pseudonym, for reading.
     """
 
     def __init__(
         self, rules: Rules, epochs: Sequence[Epoch], reader: Reader, correlation: bytes, *, digits: int = WHOLE,
-        clear_ips: bool = False, naming: Callable[[bytes, bool], Pseudonyms] = Pseudonyms,
+        naming: Callable[[bytes, bool], Pseudonyms] = Pseudonyms,
     ) -> None:  # fmt: skip
         self.reader = reader
         self.counts: Counter[str] = Counter()
         self._rules = rules
         self._parsers = Parsers(rules, epochs, naming)
         self._digits = digits
-        self._clear_ips = clear_ips
         self._made: dict[int, tuple[Teller, Masks]] = {}
         self._tags: dict[bytes, tuple[bytes, Neighbour | None]] = {}
         self._hosts: dict[bytes, bool] = {}
@@ -171,6 +170,6 @@ class Scrubber:
             return None, None
         made = self._made.get(parser.epoch)
         if made is None:
-            masks = Masks(parser.pseudonyms, parser.book, self._rules, self._digits, self._clear_ips)
+            masks = Masks(parser.pseudonyms, parser.book, self._rules, self._digits)
             made = self._made[parser.epoch] = Teller(parser, masks), masks
         return made

@@ -40,10 +40,10 @@ class Options:
     year: int | None = None
 
 
-def scrubber(rules: Rules, keys: Keyring, reader: Reader, *, digits: int = WHOLE, clear_ips: bool = False) -> Scrubber:
+def scrubber(rules: Rules, keys: Keyring, reader: Reader, *, digits: int = WHOLE) -> Scrubber:
     """Return a scrubber under a keyring."""
     epochs = [Epoch(epoch.number, epoch.since, epoch.until, epoch.secret) for epoch in keys.epochs]
-    return Scrubber(rules, epochs, reader, keys.correlation, digits=digits, clear_ips=clear_ips)
+    return Scrubber(rules, epochs, reader, keys.correlation, digits=digits)
 
 
 def run(config: Config, options: Options) -> int:
