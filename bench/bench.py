@@ -2,6 +2,8 @@
 
     make bench                        # a million lines; five runs of each, in turns
     make bench ARGS="--lines 200000 --rounds 3"
+    make bench ARGS=--json            # the figures as one JSON object
+    make bench-docs                   # the same as `make bench`, and the table into docs/performance.md
 
 CPU seconds are user and system time of the whole process with its children, start-up included, so they
 depend little on what else the machine does. Runs of the contenders take turns, and the median counts. The
@@ -10,13 +12,17 @@ memory limit, or scrub has less than half of its speed.
 """
 
 import argparse
+import gzip
+import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +39,8 @@ trusted_networks: [192.0.2.0/28]
 header_tokens: tokens
 """
 READING = "import sys\nfor line in open(sys.argv[1], 'rb'): pass"
+PAGE = ROOT / "docs" / "performance.md"
+TABLE = re.compile(r"(?<=<!-- make bench-docs -->\n).*?(?=<!-- -->)", re.DOTALL)
 IMPORT, SCRUB = "postsink import", "postsink scrub"
 FLOOR = 300_000  # lines per CPU second
 MEMORY = 60.0  # MB
@@ -47,10 +55,11 @@ class Run(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """A command that reads a log."""
+    """A command that reads a log, or the same log packed."""
 
     name: str
     command: Callable[[Path], Sequence[str]]
+    packed: bool = False
 
 
 def measured(command: Sequence[str], folder: Path) -> Run:
@@ -80,11 +89,11 @@ def made_log(lines: int, seed: int) -> Path:
     if not log.exists() or log.stat().st_mtime < max(source.stat().st_mtime for source in sources):
         CACHE.mkdir(parents=True, exist_ok=True)
         print(f"Making a log of {lines} lines in {log} ...", file=sys.stderr)
-        partial = log.with_suffix(".partial")
-        with partial.open("wb") as out:
+        part = log.with_suffix(".partial")
+        with part.open("wb") as out:
             command = [sys.executable, "-m", "bench.generate", "--lines", str(lines), "--seed", str(seed)]
             subprocess.run(command, stdout=out, check=True, cwd=ROOT)
-        partial.rename(log)
+        part.rename(log)
     return log
 
 
@@ -106,18 +115,36 @@ def program(folder: Path) -> list[str]:
 
 
 def contenders(folder: Path) -> list[Contender]:
-    """What is measured; pflogsumm where it is installed."""
+    """What is measured; other programs where they are installed."""
     found = [
         Contender(IMPORT, lambda log: [*program(folder), "import", str(log)]),
+        Contender("... without store", lambda log: [sys.executable, "-m", "bench.pipeline", str(log)]),
+        Contender("... of .gz", lambda log: [*program(folder), "import", str(log)], packed=True),
         Contender(SCRUB, lambda log: [*program(folder), "scrub", str(log)]),
         Contender("for line in file", lambda log: [sys.executable, "-c", READING, str(log)]),
+        Contender("zcat", lambda log: ["/usr/bin/zcat", str(log)], packed=True),
     ]
-    tool = shutil.which("pflogsumm", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if tool:
-        found.append(Contender("pflogsumm", lambda log: [tool, "--detail", "0", str(log)]))
-    else:
-        print("pflogsumm is not installed: left out (apt-get install pflogsumm).", file=sys.stderr)
+    path = f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    for name, words in {"pflogsumm": ["--detail", "0"], "postfix-logsums": []}.items():
+        tool = shutil.which(name, path=path)
+        if tool:
+            found.append(Contender(name, partial(_typed, tool, words)))
+        else:
+            print(f"{name} is not installed: left out.", file=sys.stderr)
     return found
+
+
+def _typed(tool: str, words: list[str], log: Path) -> list[str]:
+    return [tool, *words, str(log)]
+
+
+def packed(log: Path) -> Path:
+    """The same log as logrotate packs it, made once."""
+    made = log.with_suffix(".log.gz")
+    if not made.exists() or made.stat().st_mtime < log.stat().st_mtime:
+        with log.open("rb") as plain, gzip.open(made, "wb", 6) as out:
+            shutil.copyfileobj(plain, out, 1 << 20)
+    return made
 
 
 def race(log: Path, rounds: int, folder: Path) -> dict[str, list[Run]]:
@@ -125,27 +152,55 @@ def race(log: Path, rounds: int, folder: Path) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {}
     entered = contenders(folder)
     for number in range(rounds):
-        for name, command in entered:
+        for name, command, is_packed in entered:
             for old in folder.glob("s.sqlite*"):
                 old.unlink()
-            runs.setdefault(name, []).append(measured(command(log), folder))
+            runs.setdefault(name, []).append(measured(command(packed(log) if is_packed else log), folder))
         print(f"round {number + 1} of {rounds} done", file=sys.stderr)
     return runs
 
 
-def table(runs: dict[str, list[Run]], lines: int) -> dict[str, Run]:
-    """Print the medians and return them."""
-    medians = {
+def middle(runs: dict[str, list[Run]]) -> dict[str, Run]:
+    """The median of the CPU seconds of each contender, and its greatest memory."""
+    return {
         name: Run(statistics.median(run.cpu for run in made), max(run.memory for run in made))
         for name, made in runs.items()
     }
-    print(f"{'':18}{'lines/CPU s':>12}{'us a line':>11}{'CPU s':>8}{'peak MB':>9}{'spread':>8}")
+
+
+def figures(runs: dict[str, list[Run]], lines: int) -> dict[str, dict[str, float]]:
+    """What is told of each contender; floor: CPU seconds, of those that reading alone takes."""
+    medians = middle(runs)
+    floor = medians["for line in file"].cpu
+    found = {}
     for name, run in medians.items():
         times = [one.cpu for one in runs[name]]
-        spread = (max(times) - min(times)) / run.cpu
-        print(f"{name:18}{lines / run.cpu:12,.0f}{run.cpu / lines * 1e6:11.2f}{run.cpu:8.2f}"
-              f"{run.memory:9.1f}{spread:8.0%}")
-    return medians
+        found[name] = {
+            "lines_a_second": lines / run.cpu, "microseconds_a_line": run.cpu / lines * 1e6, "seconds": run.cpu,
+            "megabytes": run.memory, "floor": run.cpu / floor, "spread": (max(times) - min(times)) / run.cpu,
+        }  # fmt: skip
+    return found
+
+
+HEADS = ("lines/CPU s", "us a line", "CPU s", "peak MB", "of reading", "spread")
+FORMS = ("12,.0f", "11.2f", "8.2f", "9.1f", "11.1f", "8.0%")
+
+
+def table(told: dict[str, dict[str, float]]) -> None:
+    """Print the figures."""
+    widths = [int(re.match(r"\d+", form)[0]) for form in FORMS]  # type: ignore[index]
+    print(" " * 18 + "".join(head.rjust(width) for head, width in zip(HEADS, widths, strict=True)))
+    for name, of in told.items():
+        print(f"{name:18}" + "".join(format(value, form) for value, form in zip(of.values(), FORMS, strict=True)))
+
+
+def document(told: dict[str, dict[str, float]], lines: int) -> None:
+    """Put the figures into the page about performance."""
+    rows = [f"| of {lines:,} lines | " + " | ".join(HEADS).replace("us", "µs") + " |", "|---" * (len(HEADS) + 1) + "|"]
+    for name, of in told.items():
+        cells = [format(value, form).strip() for value, form in zip(of.values(), FORMS, strict=True)]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    PAGE.write_text(TABLE.sub(lambda _: "\n" + "\n".join(rows) + "\n\n", PAGE.read_text()))
 
 
 def main() -> int:
@@ -155,12 +210,21 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=5, help="runs of each contender")
     options.add_argument("--floor", type=float, default=FLOOR, help="least lines per CPU second of import")
     options.add_argument("--memory", type=float, default=MEMORY, help="most MB of import")
+    options.add_argument("--json", action="store_true", help="as one JSON object")
+    options.add_argument("--docs", action="store_true", help="put the table into docs/performance.md, too")
     given = options.parse_args()
     log = made_log(given.lines, given.seed)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as name:
         folder = Path(name)
         made_installation(folder)
-        medians = table(race(log, given.rounds, folder), given.lines)
+        runs = race(log, given.rounds, folder)
+    medians, told = middle(runs), figures(runs, given.lines)
+    if given.json:
+        print(json.dumps(told, indent=1))
+    else:
+        table(told)
+    if given.docs:
+        document(told, given.lines)
     mine = medians[IMPORT]
     missed = []
     if given.lines / mine.cpu < given.floor:
