@@ -285,7 +285,7 @@ class Live:
             "not_committed": self.waiting_rows,
             "epoch": epoch.number,
             "epoch_since": epoch.since,
-            **({} if self._scrubbing is None else {"log_lines_lost": self._scrubbing.lost()}),
+            "log_lines_lost": 0 if self._scrubbing is None else self._scrubbing.lost(),
             **({} if self._outbox is None else self._outbox.trouble()),
         }
 

@@ -94,6 +94,7 @@ METRICS: Final = (
     Metric("oldest_open_timestamp_seconds", "first line of the message opened first", _plain("oldest_open")),
     Metric("evicted_messages_total", "open messages forgotten since there were too many", _plain("evicted")),
     Metric("dropped_datagrams_total", "datagrams dropped while the store could take no more", _plain("dropped")),
+    Metric("log_lost_lines_total", "lines that could not be written to log or clear_ips", _plain("log_lines_lost")),
     Metric("host_last_line_timestamp_seconds", "when a host's log clock last moved",
            lambda status: {name: host["last_line"] for name, host in status["hosts"].items()}, "host"),
     Metric("hosts_not_named", "hosts beyond those", _plain("hosts_not_named")),

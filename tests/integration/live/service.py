@@ -65,6 +65,10 @@ class Spoken:
         assert found is not None, f"it has ended without a line with {word!r}, after {self.all[-5:]}"
         return found
 
+    def ever(self, word: str) -> bool:
+        """Wait until a line was said, before or after others that were waited for: two threads may say in any order."""
+        return any(word in line for line in self.all) or bool(self.until(word))
+
     def next_with(self, word: str) -> str | None:
         """Return the next line that holds a word, None where the process ends without one."""
         while True:

@@ -248,7 +248,7 @@ def test_a_password_is_told_to_nobody(at_home: Program, closed: Database, is_rig
         if is_right:
             eventually(lambda: closed.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'guest'"))
         else:
-            assert service.said.until("the password is wrong; correct the passfile; rows wait in the store")
+            assert service.said.ever("the password is wrong; correct the passfile; rows wait in the store")
         assert service.status()["database"] == ("well" if is_right else "refused")
         known = b"".join(Path(f"/proc/{service.process.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
         told = str(service.status())
