@@ -58,13 +58,13 @@ def counted(self):
             os.kill(os.getpid(), signal)
         yield found
 
-def bound(self, *given):
+def bound(self, *given, **more):
     global seen
     seen += where == "bind"
     if seen == number:
         seen += 1
         os.kill(os.getpid(), signal)
-    return bind(self, *given)
+    return bind(self, *given, **more)
 
 bind, sqlite.SqliteStore.bind = sqlite.SqliteStore.bind, bound
 opening.connect = watched
