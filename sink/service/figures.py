@@ -5,8 +5,6 @@ clocks and counts are looked at once a second; of what is committed, each row's 
 columns of some rows a second.
 """
 
-import os
-import resource
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -148,10 +146,11 @@ class Figures:
 
 def memory_used() -> tuple[int, int]:
     """Return the bytes of memory that this process has now, and that it had at most."""
-    with open("/proc/self/statm", "rb") as file:
-        now = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    # The kernel notes the most only now and then.
-    return now, max(now, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    # Not getrusage(): its most is also that of whoever started this program.
+    with open("/proc/self/status", "rb") as file:
+        sizes = dict(line.split(b":", 1) for line in file if line.startswith((b"VmRSS:", b"VmHWM:")))
+    now, most = (int(sizes[name].split()[0]) * 1024 for name in (b"VmRSS", b"VmHWM"))
+    return now, max(now, most)  # the kernel notes the most only now and then
 
 
 def class_of(trouble: str) -> str:

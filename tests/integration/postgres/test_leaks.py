@@ -22,9 +22,14 @@ WRONG_TYPE = "from sink.stores import postgres; postgres._TYPES['delivery']['hos
 
 
 @pytest.fixture(scope="module")
-def planted_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines of all kinds, with a canary in every field that a person or a host is known by."""
-    return written(tmp_path_factory.mktemp("planted") / "mail.log", [*planted.archived(), *planted.fields()])
+def planted_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Lines of all kinds, with a canary in every field that a person or a host is known by.
+
+    It does not stay: tests/leak searches for what others leave.
+    """
+    log = written(tmp_path_factory.mktemp("planted") / "mail.log", [*planted.archived(), *planted.fields()])
+    yield log
+    log.unlink()
 
 
 @pytest.fixture
