@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+LONGEST_NAME = 100  # of a parameter in the name of its test, which every program that it starts has in its environment
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -28,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"order of tests: --seed {config.getoption('--seed')}"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    if isinstance(val, bytes | str) and len(val) > LONGEST_NAME:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 # First, so that pytest then still brings together the tests that share a fixture: it may hold a real server.

@@ -49,7 +49,7 @@ def alike(stage: Stage, lines: list[bytes]) -> int:
         store.close()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=repr)
+@pytest.mark.parametrize("host", HOSTS)
 def test_names_of_hosts(stage: Stage, host: bytes) -> None:
     lines = mail(datetime(2026, 11, 2, tzinfo=UTC), host="HOST")
     assert alike(stage, [line.replace(b"HOST", host) for line in lines]) == 1
