@@ -8,35 +8,16 @@ million rows.
 """
 
 import argparse
-import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.generate import TOKEN
+from bench.bench import made_installation, made_log, measured, program
 
-TOP = Path(__file__).parents[1]
 DAYS = 3  # between two copies
-CONFIG = """\
-store: s.sqlite
-keyring: keyring
-seal: {file: seal.key}
-timezone: UTC
-local_domains: [example.com]
-trusted_networks: [192.0.2.0/28]
-header_tokens: tokens
-"""
-# A process's peak of memory begins with that of whoever starts it: here one that holds nothing.
-WITNESS = """import os, sys
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
-_, status, used = os.wait4(pid, 0)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-sys.exit(os.waitstatus_to_exitcode(status))"""
 OTHER = ("id", "queue_id", "message_id", "re_message_id", "next_queue_id", "parent_queue_id")
 
 
@@ -48,29 +29,11 @@ class Cost(NamedTuple):
     memory: float
 
 
-def command(folder: Path, *words: str) -> list[str]:
-    """Return a command line of the installation of a folder."""
-    return [sys.executable, "-m", "sink", "--config", str(folder / "postsink.yaml"), *words]
-
-
-def run(folder: Path, *words: str) -> None:
-    """Run a command to its end."""
-    environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    subprocess.run(command(folder, *words), check=True, env=environment, capture_output=True)
-
-
 def install(folder: Path, lines: int) -> Path:
     """Make an installation that has imported a generated log; return its store."""
-    (folder / "postsink.yaml").write_text(CONFIG)
-    (folder / "tokens").write_text(f"{TOKEN.decode()}\n")
-    (folder / "tokens").chmod(0o600)
-    log = folder / "mail.log"
-    with log.open("wb") as file:
-        words = [sys.executable, "-m", "bench.generate", "--lines", str(lines)]
-        subprocess.run(words, cwd=TOP, stdout=file, check=True)
-    run(folder, "keys", "init")
-    run(folder, "import", str(log))
-    log.unlink()
+    made_installation(folder)
+    log = made_log(lines, 1)
+    measured([*program(folder), "import", str(log)], folder)
     return folder / "s.sqlite"
 
 
@@ -102,11 +65,8 @@ def multiply(path: Path, rows: int) -> int:
 def measure(folder: Path) -> Cost:
     """Make a report; return what it took."""
     start = time.monotonic()
-    words = [sys.executable, "-c", WITNESS, *command(folder, "report", "--output", str(folder / "report.html"))]
-    environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    said = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    processor, memory = map(float, said.stdout.split())
-    return Cost(processor, time.monotonic() - start, memory)
+    run = measured([*program(folder), "report", "--output", str(folder / "report.html")], folder)
+    return Cost(run.cpu, time.monotonic() - start, run.memory)
 
 
 def main() -> None:
