@@ -64,6 +64,22 @@ PEER_SAID = re.compile(
 ).fullmatch
 
 
+Unordered = tuple[re.Match[bytes], dict[bytes, bytes], re.Match[bytes]]
+
+
+def unordered(text: bytes) -> Unordered | None:
+    """Take a delivery line apart whose fields come in any order: (RECIPIENT's match, fields by name, STATUS's)."""
+    found = RECIPIENT.match(text)
+    if found is None:
+        return None
+    # Up to the first status=: what stands in its parentheses may hold a whole forged line.
+    fields, equals, rest = text[found.end() - 1 :].partition(b" status=")
+    status = STATUS.match(rest)
+    if not equals or status is None:
+        return None
+    return found, dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field), status
+
+
 class DeliveryReader:
     """Reads the delivery lines of one epoch's messages."""
 
@@ -100,15 +116,10 @@ class DeliveryReader:
 
     def _unordered(self, text: bytes) -> Event | None:
         """Read a delivery line whose fields come in another order, or with others among them."""
-        found = RECIPIENT.match(text)
-        if found is None:
+        parts = unordered(text)
+        if parts is None:
             return None
-        # Up to the first status=: what stands in its parentheses may hold a whole forged line.
-        fields, equals, rest = text[found.end() - 1 :].partition(b" status=")
-        status = STATUS.match(rest)
-        if not equals or status is None:
-            return None
-        named = dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field)
+        found, named, status = parts
         to = found[2] if found[1] is None else found[1]
         original = found[4] if found[3] is None else found[3]
         get = named.get

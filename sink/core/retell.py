@@ -19,12 +19,11 @@ from sink.core.deliveries import (
     DSN,
     PEER_SAID,
     PLAIN,
-    RECIPIENT,
     SAID_CODE,
-    STATUS,
     STATUSES,
     TO,
     linked,
+    unordered,
 )
 from sink.core.facts import FORWARD
 from sink.core.forms import Form, masked
@@ -180,14 +179,10 @@ class Teller:
         return self._fields(to or b"", alias, hop, numbers, word, text[match.end() :])
 
     def _unordered(self, text: bytes) -> bytes | None:
-        found = RECIPIENT.match(text)
-        if found is None:
+        parts = unordered(text)
+        if parts is None:
             return None
-        fields, equals, rest = text[found.end() - 1 :].partition(b" status=")
-        status = STATUS.match(rest)
-        if not equals or status is None:
-            return None
-        named = dict(field.split(b"=", 1) for field in fields.replace(b",", b" ").split() if b"=" in field)
+        found, named, status = parts
         mask = self._masks.address
         shown = [
             b"<%b>" % mask(quoted) if quoted is not None else None if bare is None else mask(bare) or b"<>"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sink.fault import CONFIG, UNAVAILABLE, Fault
+from sink.fault import CONFIG, TEMPFAIL, UNAVAILABLE, Fault
 from sink.stores.outbox import TABLES
 
 try:
@@ -31,6 +31,7 @@ logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)  # it warns by quoti
 # Classes that pass: connection, resources, operator's intervention, serialisation, deadlock, a lock that others hold,
 # a server that only reads, as a standby does [errcodes-appendix].
 PASSING = ("08", "53", "57P0", "40001", "40P01", "40003", "25006", "55P03", "57014")
+NO_ROLE = ("42704", "22023")  # of SET ROLE: no such role
 DEFAULTS = {  # what the conninfo may say otherwise
     "application_name": "postsink", "client_encoding": "UTF8",
     "connect_timeout": "10",  # seconds
@@ -148,8 +149,33 @@ def connect(conninfo: str, role: str = "") -> psycopg.Connection[tuple[object, .
         if connection is not None:
             connection.close()
         found = fault_of(error, role or "postsink_writer")
+        if role and error.sqlstate in NO_ROLE:
+            found = Fault(CONFIG, "the database has no roles of postsink yet; type: postsink db init")
     else:
         return connection
+    raise found
+
+
+@contextmanager
+def conversation(conninfo: str, role: str, needed: str) -> Iterator[psycopg.Connection[Any]]:
+    """Connect for a command, which waits for nobody: Fault 69 where nobody answers, 75 where it was broken off, 78.
+
+    role: whom to act as, or ""; needed: the role that who connects lacks where something is refused.
+    """
+    try:
+        connection: psycopg.Connection[Any] = connect(conninfo, role)
+    except Interrupted:
+        raise Fault(UNAVAILABLE, "the database does not answer; start it, or correct database: in the config") from None
+    try:
+        yield connection
+    except psycopg.Error as error:
+        found = fault_of(error, needed)
+    else:
+        return
+    finally:
+        connection.close()
+    if isinstance(found, Interrupted):
+        found = Fault(TEMPFAIL, f"the database broke off (SQLSTATE {found}); try again")
     raise found
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from sink.fault import CONFIG, NOPERM, TEMPFAIL, UNAVAILABLE, Fault
+from sink.fault import CONFIG, NOPERM, Fault
 from sink.stores import citus, schema
-from sink.stores.postgres import Interrupted, connect, fault_of
+from sink.stores.postgres import conversation
 
 DIALECT = "postgres"
 ROLE = "postsink_admin"
@@ -25,7 +25,7 @@ LOCK = 0x70736E6B  # "psnk": of those who change the schema
 AHEAD = 3  # months that have a partition before they begin
 FIRST = datetime(1998, 1, 1, tzinfo=UTC)  # Postfix is of that year: an older line is of a wrong clock
 TABLES = ("delivery", "reject")
-FORBIDDEN, NO_ROLE = "42501", ("42704", "22023")  # of SET ROLE: no such role
+FORBIDDEN = "42501"
 _VERSIONS = """CREATE TABLE IF NOT EXISTS schema_version (
     version integer NOT NULL PRIMARY KEY, compat integer NOT NULL, sha256 text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now());
@@ -42,30 +42,9 @@ Connection = psycopg.Connection[Any]
 @contextmanager
 def opened(conninfo: str, role: str = ROLE) -> Iterator[Connection]:
     """Give a connection that acts as a role; Fault 69 where nobody answers, 75 where it was broken off."""
-    try:
-        connection: Connection = connect(conninfo, role)
-    except Interrupted:
-        raise Fault(UNAVAILABLE, "the database does not answer; start it, or correct database: in the config") from None
-    except Fault as fault:
-        raise Fault(CONFIG, _roleless(fault.message)) from None
-    try:
+    with conversation(conninfo, role, ROLE) as connection:
         connection.autocommit = True  # else what is asked first begins a transaction that nobody ends
         yield connection
-    except psycopg.Error as error:
-        found = fault_of(error, ROLE)
-    else:
-        return
-    finally:
-        connection.close()
-    if isinstance(found, Interrupted):
-        found = Fault(TEMPFAIL, f"the database broke off (SQLSTATE {found}); try again")
-    raise found
-
-
-def _roleless(words: str) -> str:
-    """Say what to do where a role is missing, not its SQLSTATE."""
-    is_missing = any(state in words for state in NO_ROLE)
-    return "the database has no roles of postsink yet; type: postsink db init" if is_missing else words
 
 
 def upgrade(conninfo: str) -> list[int]:

@@ -10,9 +10,8 @@ from typing import Any
 
 import psycopg
 
-from sink.fault import TEMPFAIL, UNAVAILABLE, Fault
 from sink.stores import schema
-from sink.stores.postgres import Interrupted, connect, fault_of
+from sink.stores.postgres import conversation
 from sink.stores.views import Ask, in_range
 
 ROLE = "postsink_reader"
@@ -21,26 +20,13 @@ ROLE = "postsink_reader"
 @contextmanager
 def of_database(conninfo: str, since: int | None, until: int | None) -> Iterator[Ask]:
     """Open a database to be asked; Fault 69 where nobody answers, 75 where it was broken off, 78."""
-    try:
-        connection: psycopg.Connection[Any] = connect(conninfo)
-    except Interrupted:
-        raise Fault(UNAVAILABLE, "the database does not answer; start it, or correct database: in the config") from None
     head = schema.extra("postgres", "outcomes").replace("{range}", in_range(since, until))
-
-    def ask(question: str) -> Iterator[tuple[Any, ...]]:
-        for row in connection.execute((head + question).encode()):
-            yield tuple(int(value) if isinstance(value, Decimal) else value for value in row)
-
-    try:
+    with conversation(conninfo, "", ROLE) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+
+        def ask(question: str) -> Iterator[tuple[Any, ...]]:
+            for row in connection.execute((head + question).encode()):
+                yield tuple(int(value) if isinstance(value, Decimal) else value for value in row)
+
         yield ask
-    except psycopg.Error as error:
-        found = fault_of(error, ROLE)
-    else:
-        return
-    finally:
-        connection.close()
-    if isinstance(found, Interrupted):
-        found = Fault(TEMPFAIL, f"the database broke off (SQLSTATE {found}); try again")
-    raise found
