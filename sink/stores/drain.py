@@ -67,6 +67,7 @@ class Drain(threading.Thread):
         self._stopping = True
         self._woken.set()
         self.join(seconds)
+        self._say = _nothing  # one that hangs must not speak after the last word of who stopped it
 
     def finish(self) -> None:
         """Have it end when the outbox is empty."""
@@ -151,3 +152,7 @@ class Drain(threading.Thread):
         self._told[words] = now
         self._say(words)
         return True
+
+
+def _nothing(words: str) -> None:
+    """Say nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from sink.fault import CONFIG, OK, TEMPFAIL, UNAVAILABLE
+from sink.stores.drain import Drain
+from sink.stores.route import Route
 from tests.integration.asking import PATIENCE, ask, one_line, rows, said
 from tests.integration.live.confirming import deliver
 from tests.integration.live.omprog import Child
@@ -160,6 +163,23 @@ def test_an_import_that_waits_can_be_stopped(
         assert most <= len(rows(served)) < len(wanted), "it went on although too many wait"
     assert ask(served, "import", some_log).status == OK
     assert database.both() == wanted
+
+
+def test_one_that_hangs_does_not_have_the_last_word(served: Program, some_log: Path) -> None:
+    """Whoever stops it and waits no longer says how it ended; what it learns then is no news."""
+    assert ask(served, "import", some_log).status == OK
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        address = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=rows"
+        drain = Drain(Route(served.store, address, "", {}), told.append)
+        drain.start()
+        under_way = silent.accept()[0]
+        drain.stop(0.0)
+        assert drain.is_alive()
+        under_way.close()
+    drain.join(PATIENCE)
+    assert (drain.is_alive(), drain.trouble, told) == (False, "connection", [])
 
 
 def test_an_outbox_that_is_full_holds_an_import_back(
