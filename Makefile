@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test leak check golden bench bench-live bench-jobs bench-postgres bench-report bench-docs deb clean
+.PHONY: help demo test leak check golden bench bench-mixes bench-live bench-jobs bench-postgres bench-report bench-docs deb clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -34,11 +34,15 @@ golden: $(VENV)/ready-test  ## rewrite the => lines of the golden stories; revie
 	$(BIN)/python -m tests.golden_runner --rewrite $(ARGS)
 	$(BIN)/python -m tests.scrubbed
 
-bench: $(VENV)/ready-test  ## lines per CPU second, beside pflogsumm where it is installed
-	$(BIN)/python bench/bench.py $(ARGS)
+bench: $(VENV)/ready-test  ## lines per CPU second, beside pflogsumm and others where they are installed
+	$(BIN)/python -m bench.bench $(ARGS)
 
-bench-docs: $(VENV)/ready-test  ## the same, and its table into docs/performance.md
-	$(BIN)/python bench/bench.py --docs $(ARGS)
+bench-mixes: $(VENV)/ready-test  ## the same for each kind of mail host, a line each
+	$(BIN)/python -m bench.bench --mix all $(ARGS)
+
+bench-docs: $(VENV)/ready-test  ## both, and their tables into docs/performance.md
+	$(BIN)/python -m bench.bench --docs $(ARGS)
+	$(BIN)/python -m bench.bench --mix all --docs $(ARGS)
 
 bench-live: $(VENV)/ready-test  ## the daemon and rsyslog's child on one core
 	$(BIN)/python -m bench.live $(ARGS)

@@ -1,6 +1,7 @@
 """Makes a realistic Postfix log of any size from a seed.
 
     python -m bench.generate --lines 1000000 --seed 1 > mail.log
+    python -m bench.generate --mix attack --headers none > mail.log        # see mixes.py
 
 Two hosts (mx1: inbound behind postscreen, short queue ids; out1: outbound with SASL, long queue ids) log
 through one syslogd, ISO 8601 with microseconds. Every second of log time starts new conversations; each
@@ -21,26 +22,15 @@ from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
 from bench import lines
+from bench.mixes import HEADERS, MIXES, Mix, mixed
 from bench.pools import TABLE, People, long_id
 
 START = 1_793_606_400  # 2026-11-02T08:00:00Z
 SECOND = 1_000_000
 TOKEN = b"k7Qm2Zx9RtW4bN8s"  # of our header_checks; bench.py configures it
 
-# Rates: messages a second, and how often something happens for each message from a client. The figures
-# follow histogram.json.
-MESSAGES = 2.0
-BOTS = 0.59  # that postscreen turns away
-EMPTY = 0.6  # connections that bring no message
-STATISTICS = 0.086  # anvil's three lines
-HEADERS = 0.13  # share of messages whose headers are logged, at eight lines
-TLS = 0.55
-LISTS = 0.08  # share of messages from a mailing list, with a VERP sender
-REFUSED = 0.13  # share of recipients that the peer refuses for good
-GREYLISTED = 0.02
-DEAD = 0.008  # share of messages that no peer will ever take
+# Of a standing queue; the rates are in mixes.py.
 DEAD_NOTIFICATIONS = 0.05  # of notifications: their senders were made up
-STANDING = 3_500  # dead messages in the queue, for each message a second
 RETRY = 4_000  # seconds: maximal_backoff_time
 FIRST_RETRY = 300  # minimal_backoff_time
 LIFETIME = 432_000  # maximal_queue_lifetime
@@ -68,7 +58,8 @@ class Waiting(NamedTuple):
 class Log:
     """The generator: a clock, the lines of the seconds to come, and what each conversation logs."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, mix: Mix = MIXES["public"]) -> None:
+        self.mix = mix
         self.dice = random.Random(seed)
         self.draw = self.dice.random
         self.people = People(self.dice)
@@ -76,14 +67,18 @@ class Log:
         self.seconds: defaultdict[int, Bucket] = defaultdict(list)
         self.retries: defaultdict[int, list[Waiting]] = defaultdict(list)
         self.inode = 0
-        for _ in range(int(STANDING * MESSAGES)):
+        for _ in range(int(mix.standing * mix.messages)):
             born = START - self.dice.randrange(FIRST_RETRY, LIFETIME)
-            host = b"mx1" if self.draw() < 0.25 else b"out1"
+            host = self.host(0.25)
             sender = b"" if self.draw() < 0.44 else self.one_of(self.people.remote)
             queue_id = self.queue_id(host, born * SECOND + self.dice.randrange(SECOND))
             mail = Mail(host, queue_id, sender, self.size())
             waiting = Waiting(mail, self.one_of(self.people.remote), born)
             self.retries[START + self.dice.randrange(RETRY)].append(waiting)
+
+    def host(self, share: float) -> bytes:
+        """The host that something happens on: mx1 with this chance, unless one host logs everything."""
+        return self.mix.host or (b"mx1" if self.draw() < share else b"out1")
 
     def one_of(self, table: list[bytes]) -> bytes:
         """One of a table, evenly."""
@@ -123,14 +118,14 @@ class Log:
     def start_conversations(self) -> None:
         """Start what begins in this second."""
         base, draw = self.now * SECOND, self.draw
-        wave = MESSAGES * (0.5 + draw())
+        wave = self.mix.messages * (0.5 + draw())
         for _ in range(self.often(wave)):
             self.message(base + int(draw() * SECOND))
-        for _ in range(self.often(wave * BOTS)):
+        for _ in range(self.often(wave * self.mix.bots)):
             self.bot(base + int(draw() * SECOND))
-        for _ in range(self.often(wave * EMPTY)):
+        for _ in range(self.often(wave * self.mix.empty)):
             self.empty(base + int(draw() * SECOND))
-        for _ in range(self.often(wave * STATISTICS)):
+        for _ in range(self.often(wave * self.mix.statistics)):
             self.statistics(base + int(draw() * SECOND))
         for waiting in self.retries.pop(self.now, ()):
             self.retry(waiting)
@@ -138,18 +133,18 @@ class Log:
     def message(self, at: int) -> None:
         """A client brings a message, which is then delivered."""
         draw, put = self.draw, self.put
-        inbound = draw() < 0.6
-        host = b"mx1" if inbound else b"out1"
+        host = self.host(self.mix.inbound)
+        inbound = host == b"mx1"
         pid = 20_000 + int(draw() * 40)
-        client = self.one_of(self.people.clients)
+        client = self.mix.client or self.one_of(self.people.clients)
         sender, recipients = self.envelope(inbound)
         if inbound and draw() < 0.9:
             at = self.passed(at, client)
         at = put(at, b"%b postfix/smtpd[%d]: connect from %b\n" % (host, pid, client))
         service, login = b"smtpd", b""
-        if not inbound and draw() < 0.5:
+        if not inbound and draw() < self.mix.submitted:
             service, login = b"submission/smtpd", b", sasl_method=PLAIN, sasl_username=" + sender
-        if draw() < TLS:
+        if draw() < self.mix.tls:
             at = put(at, lines.TLS % (host, service, pid, client, lines.CIPHER))
         mail = Mail(host, self.queue_id(host, at), sender, self.size())
         start = b"%b postfix/%b[%d]: %b: " % (host, service, pid, mail.queue_id)
@@ -175,29 +170,39 @@ class Log:
     def envelope(self, inbound: bool) -> tuple[bytes, list[bytes]]:
         """Sender and recipients of a message."""
         people, one_of = self.people, self.one_of
-        number = 1 if self.draw() < 0.985 else 2 + int(self.draw() * 4)
+        number = 1 if self.draw() < self.mix.single else 2 + int(self.draw() * self.mix.crowd)
         recipients = [one_of(people.local if inbound else people.remote) for _ in range(number)]
         if not inbound:
-            return one_of(people.local), recipients
-        if self.draw() < LISTS:
-            user, _, domain = recipients[0].partition(b"@")
-            return b"%b-bounces+%b=%b@lists.example.org" % (one_of(people.lists), user, domain), recipients
+            return self.writer(recipients), recipients
+        if self.draw() < self.mix.lists:
+            return lines.VERP % (one_of(people.lists), *recipients[0].split(b"@")), recipients
         return one_of(people.remote), recipients
+
+    def writer(self, recipients: list[bytes]) -> bytes:
+        """The sender of a message that leaves."""
+        if self.mix.writer == "newsletter":
+            return b"newsletter@example.com"
+        if self.mix.writer == "people":
+            return self.one_of(self.people.local)
+        name = self.one_of(self.people.lists)
+        return lines.VERP % (name, *recipients[0].split(b"@")) if len(recipients) == 1 else lines.LIST % name
 
     def content(self, at: int, mail: Mail, recipients: list[bytes], trailer: bytes) -> int:
         """What cleanup logs of a message: some headers, by our own header_checks, and the message-id."""
         draw, sender = self.draw, mail.sender
         start = b"%b postfix/cleanup[%d]: %b: " % (mail.host, 21_000 + int(draw() * 20), mail.queue_id)
         message_id = b"%x.%x@%b" % (at, int(draw() * 1e9), sender.rpartition(b"@")[2] or b"example.com")
-        if draw() < HEADERS:
+        if draw() < self.mix.headers:
             hour, minute = divmod(self.now // 60 % 1440, 60)
-            headers = (
-                b"From: Somebody <%b>" % sender, b"To: " + b", ".join(recipients),
+            headers = [
+                b"From: Somebody <%b>" % sender, b"To: " + b", ".join(recipients[:5]),
                 b"Cc: %b" % self.one_of(self.people.remote), b"Reply-To: <%b>" % sender,
                 b"Date: Mon, 02 Nov 2026 %02d:%02d:30 +0000" % (hour, minute),
                 b"Subject: " + b"word " * (1 + int(draw() * 9)) + b"end",
                 b"References: <%x@example.net>" % int(draw() * 1e12), b"In-Reply-To: <%x@example.net>" % at,
-            )
+            ]
+            if self.mix.headers == 1:
+                headers.append(b"Precedence: " + (b"list" if b"-bounces" in sender else b"bulk"))
             for header in headers:
                 at = self.put(at, lines.HEADER % (start, header[:200], trailer, TOKEN, header, TOKEN))
         return self.put(at, b"%bmessage-id=<%b>\n" % (start, message_id))
@@ -206,16 +211,17 @@ class Log:
         """The first attempt, for each recipient; what is left over is retried."""
         draw = self.draw
         waiting = refused = False
-        dead = DEAD if mail.sender else DEAD_NOTIFICATIONS
+        mix = self.mix
+        dead = mix.dead if mail.sender else DEAD_NOTIFICATIONS
         for to in recipients:
             fate = draw()
-            if fate < REFUSED and mail.sender:
+            if fate < mix.refused and mail.sender:
                 at = self.bounced(at, mail, to)
                 refused = True
-            elif fate > 1 - dead - GREYLISTED:
+            elif fate > 1 - dead - mix.greylisted:
                 waiting = True
                 at = self.deferred(at, mail, to, at // SECOND)
-                born = 0 if fate > 1 - GREYLISTED else at // SECOND
+                born = 0 if fate > 1 - mix.greylisted else at // SECOND
                 self.retries[at // SECOND + FIRST_RETRY].append(Waiting(mail, to, born))
             else:
                 at = self.sent(at, mail, to, b"0.%d" % int(1 + draw() * 98))
@@ -229,7 +235,7 @@ class Log:
         draw, put = self.draw, self.put
         host, queue_id = mail.host, mail.queue_id
         pid = 22_000 + int(draw() * 60)
-        if host == b"mx1" and draw() < 0.4:
+        if host == b"mx1" and draw() < self.mix.mailboxes:
             return put(at + 3000, lines.SENT_BY_LMTP % (host, pid, queue_id, to, delay, to, at))
         at += 3000 + int(draw() * draw() * 3 * SECOND)
         relay = self.one_of(self.people.relays)
@@ -327,7 +333,7 @@ class Log:
             at = put(at, b"%bCONNECT from %b\n" % (tls, peer))
             at = put(at, b"%bAnonymous TLS connection established from %b: %b\n" % (tls, peer, lines.CIPHER))
             put(at + 90_000, b"%bDISCONNECT %b\n" % (tls, peer))
-        if draw() < 0.015:
+        if draw() < self.mix.blocked:
             sender, to = self.one_of(self.people.remote), self.one_of(self.people.local)
             at = put(at, lines.BLOCKED % (start, peer, address, sender, to))
         if draw() < 0.95:
@@ -338,20 +344,20 @@ class Log:
     def empty(self, at: int) -> None:
         """A connection that brings no message: a monitor, a guesser of passwords, a refused sender."""
         draw, put = self.draw, self.put
-        host = b"mx1" if draw() < 0.5 else b"out1"
+        host = self.host(0.5)
         client = self.one_of(self.people.clients)
         start = b"%b postfix/smtpd[%d]: " % (host, 20_000 + int(draw() * 40))
         at = put(at, b"%bconnect from %b\n" % (start, client))
-        what = draw()
+        what, mix = draw(), self.mix
         if what > 0.97:
             put(at, b"%bwarning: hostname gone.example.net does not resolve to address 192.0.2.9\n" % start)
         elif what < 0.1:
             at = put(at + 20_000, b"%blost connection after %b from %b\n"
                      % (start, b"EHLO" if draw() < 0.9 else b"CONNECT", client))
-        elif what < 0.14:
+        elif what < 0.1 + mix.guessed:
             at = put(at + 900_000, b"%bwarning: %b: SASL LOGIN authentication failed: UGFzc3dvcmQ6\n"
                      % (start, client))
-        elif what < 0.18:
+        elif what < 0.1 + mix.guessed + mix.rejected:
             to = self.one_of(self.people.local)
             reply = lines.REFUSALS[int(draw() * len(lines.REFUSALS))] % to
             at = put(at, b"%bNOQUEUE: reject: RCPT from %b: %b; from=<%b> to=<%b> proto=ESMTP helo=<%b>\n" % (
@@ -360,7 +366,7 @@ class Log:
 
     def statistics(self, at: int) -> None:
         """anvil's and sometimes scache's own counters."""
-        host = b"mx1" if self.draw() < 0.7 else b"out1"
+        host = self.host(0.7)
         when = datetime.fromtimestamp(self.now, UTC).strftime("%b %e %H:%M:%S").encode()
         peer = self.one_of(self.people.clients).partition(b"[")[2][:-1]
         start = b"%b postfix/anvil[700]: statistics: max " % host
@@ -374,10 +380,10 @@ class Log:
                 at = self.put(at, b"%b postfix/scache[701]: statistics: %b\n" % (host, counted))
 
 
-def write(out: BinaryIO, number: int, seed: int) -> None:
+def write(out: BinaryIO, number: int, seed: int, mix: Mix = MIXES["public"]) -> None:
     """Write the first lines of the log of a seed."""
     left = number
-    for batch in Log(seed).run():
+    for batch in Log(seed, mix).run():
         out.write(b"".join(batch[:left]))
         left -= len(batch)
         if left <= 0:
@@ -388,5 +394,7 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description="Write a realistic Postfix log to standard output.")
     arguments.add_argument("--lines", type=int, default=1_000_000)
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--mix", choices=MIXES, default="public", help="the kind of mail host")
+    arguments.add_argument("--headers", choices=HEADERS, default="some", help="of which messages they are logged")
     given = arguments.parse_args()
-    write(sys.stdout.buffer, given.lines, given.seed)
+    write(sys.stdout.buffer, given.lines, given.seed, mixed(given.mix, given.headers))

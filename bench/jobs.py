@@ -21,19 +21,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.bench import CACHE, ROOT, made_installation, made_log, program
+from bench.measure import CACHE, PUBLIC, ROOT, Kind, made_installation, made_log, program
 
 CEILING = 0.7  # of the time of one process
 SEEDS = (1, 2)  # logs, of two hosts each
 _HOST = re.compile(rb"(?<=\+00:00 )(\w+)(?= )")
 
 
-def files(lines: int, folder: Path) -> list[Path]:
+def files(lines: int, folder: Path, kind: Kind = PUBLIC) -> list[Path]:
     """A file for each host of some generated logs."""
     found = []
     for seed in SEEDS:
         hosts: dict[bytes, list[bytes]] = {}
-        with made_log(lines // len(SEEDS), seed).open("rb") as log:
+        with made_log(lines // len(SEEDS), seed, kind).open("rb") as log:
             for line in log:
                 host = _HOST.search(line)
                 assert host

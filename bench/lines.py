@@ -8,6 +8,9 @@ REFUSALS = (
     b"552 5.2.2 <%b>: Recipient address rejected: Sorry, mailbox is full",
 )
 
+VERP = b"%b-bounces+%b=%b@lists.example.org"
+LIST = b"%b-bounces@lists.example.org"
+
 # log_adhoc() in global/log_adhoc.c: host, pid, queue id, recipient, ...
 SENT_BY_LMTP = (
     b"%b postfix/lmtp[%d]: %b: to=<%b>, relay=mx1.example.com[private/dovecot-lmtp], delay=%b, "

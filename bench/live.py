@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.bench import CACHE, ROOT, made_installation, made_log, program
+from bench.measure import CACHE, ROOT, made_installation, made_log, program
 
 TICKS = os.sysconf("SC_CLK_TCK")
 OPEN = 100_000  # messages

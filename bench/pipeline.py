@@ -18,9 +18,10 @@ def main(path: str) -> None:
     framer, pipe, rows = Framer(), pipeline(), 0
     with open(path, "rb") as log:
         while data := log.read(CHUNK):
-            rows += len(pipe.feed(framer.lines(data)).rows)
-    rows += len(pipe.flush().rows)
-    print(rows)
+            batch = pipe.feed(framer.lines(data))
+            rows += len(batch.rows) + len(batch.rejects)
+    batch = pipe.flush()
+    print(rows + len(batch.rows) + len(batch.rejects))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psycopg
 
-from bench.bench import CACHE, ROOT, made_installation, made_log, program
+from bench.measure import CACHE, ROOT, made_installation, made_log, program
 from sink.stores.drain import MOST, Drain
 from sink.stores.outbox import TABLES
 from sink.stores.postgres import PostgresStore

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.bench import made_installation, made_log, measured, program
+from bench.measure import made_installation, made_log, measured, program
 
 DAYS = 3  # between two copies
 OTHER = ("id", "queue_id", "message_id", "re_message_id", "next_queue_id", "parent_queue_id")
