@@ -63,7 +63,7 @@ def mixes(given: argparse.Namespace) -> int:
     told: dict[str, dict[str, table.Figures]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=measure.CACHE) as name:
         for kind in kinds:
-            course = Course(Path(name), made_log(number, given.seed, kind), number)
+            course = Course(Path(name, f"{kind.mix}-{kind.headers}"), made_log(number, given.seed, kind), number)
             told[str(kind)] = race(few(course), given.rounds or 3, kind)
     lines = {kind: table.of_mix(of) for kind, of in told.items()}
     tell("bench-mixes", f"of {number:,} lines", lines, table.MIXED, given, told)
