@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench import classes, generate
+from bench.cost import pipeline
+from bench.mixes import HEADERS, MIXES, mixed
 from bench.pools import SAFE, long_id
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,10 +25,10 @@ TOTAL_TOLERANCE = 0.05  # total variation distance
 
 
 @cache
-def log(seed: int = 1, lines: int = LINES) -> bytes:
+def log(seed: int = 1, lines: int = LINES, mix: str = "public", headers: str = "some") -> bytes:
     """A generated log."""
     out = io.BytesIO()
-    generate.write(out, lines, seed)
+    generate.write(out, lines, seed, mixed(mix, headers))
     return out.getvalue()
 
 
@@ -53,14 +55,21 @@ def test_a_seed_decides_everything() -> None:
     assert log(3, 5_000) == generated(3, 5_000) != log(4, 5_000)
 
 
-def generated(seed: int, lines: int) -> bytes:
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_seed_decides_everything_in_each_mix(mix: str) -> None:
+    made = log(3, 3_000, mix, "all")
+    assert made == generated(3, 3_000, "--mix", mix, "--headers", "all") != log(4, 3_000, mix, "all")
+
+
+def generated(seed: int, lines: int, *words: str) -> bytes:
     """A log from a process of its own."""
-    command = [sys.executable, "-m", "bench.generate", "--lines", str(lines), "--seed", str(seed)]
+    command = [sys.executable, "-m", "bench.generate", "--lines", str(lines), "--seed", str(seed), *words]
     return subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout
 
 
-def test_lines_are_whole_and_in_order_of_time() -> None:
-    lines = log().split(b"\n")
+@pytest.mark.parametrize("mix", MIXES)
+def test_lines_are_whole_and_in_order_of_time(mix: str) -> None:
+    lines = log(mix=mix).split(b"\n")
     assert lines.pop() == b"" and len(lines) == LINES
     time = rb"2026-11-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00"
     form = re.compile(time + rb" (?:mx1|out1) postfix/[a-z/]+\[\d+\]: \S.*")
@@ -101,13 +110,94 @@ def test_messages_interleave() -> None:
     assert sorted(foreign)[len(foreign) // 2] > 5
 
 
-def test_names_are_reserved_ones() -> None:
+@pytest.mark.parametrize("mix", MIXES)
+def test_names_are_reserved_ones(mix: str) -> None:
     """example.com, .net and .org, and the documentation ranges."""
-    text = log().decode()
+    text = log(mix=mix).decode()
     domains = set(re.findall(r"@[\w.-]*?([\w-]+\.(?:com|net|org))\b", text))
     assert domains == {"example.com", "example.net", "example.org"}
     addresses = set(re.findall(r"\b(\d+\.\d+\.\d+)\.\d+\b", text)) - {"127.0.0"}
     assert addresses == {"192.0.2", "198.51.100", "203.0.113"}
+
+
+# Kinds of hosts
+
+MANY = 20_000  # lines
+
+
+def told(mix: str, headers: str = "some") -> Counter[str]:
+    """What the pipeline says of a log: lines, deliveries, refusals and the like."""
+    pipe, rows = pipeline(), 0
+    batch = pipe.feed(log(1, MANY, mix, headers).split(b"\n")[:-1])
+    rows += len(batch.rows)
+    rows += len(pipe.flush().rows)
+    return Counter({**pipe.counts, "rows": rows})
+
+
+def number(pattern: bytes, mix: str, headers: str = "some") -> int:
+    return len(re.findall(pattern, log(1, MANY, mix, headers)))
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+@pytest.mark.parametrize("mix", MIXES)
+def test_each_line_of_each_mix_is_understood(mix: str, headers: str) -> None:
+    """And each delivery line is a row; an expired message is one, too."""
+    of = told(mix, headers)
+    assert of["postfix_lines"] == MANY
+    assert of["not_understood"] == of["not_syslog"] == of["too_long"] == 0
+    assert of["rows"] == of["delivery_lines"] + of["expired_lines"] > 0
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_headers_are_none_some_or_nine_of_each_message(mix: str) -> None:
+    """Of the messages that clients bring; a message at the end of the log has not all its lines yet."""
+    assert number(rb": info: header ", mix, "none") == 0
+    few = number(rb": info: header ", mix, "some") / number(rb": client=", mix, "some")
+    assert few == pytest.approx(8 * 0.13, rel=0.3)
+    all_of_them = number(rb": info: header ", mix, "all") / number(rb": client=", mix, "all")
+    assert all_of_them == pytest.approx(9, rel=0.03)
+
+
+def test_an_mx_takes_mail_for_its_mailboxes() -> None:
+    of = told("inbound")
+    assert set(re.findall(rb"\+00:00 (\S+) ", log(1, MANY, "inbound"))) == {b"mx1"}
+    assert number(rb"postfix/lmtp.* status=sent ", "inbound") > 0.8 * of["delivery_lines"]
+    assert of["rejects"] > 5 * told("public")["rejects"]
+    assert number(rb"DNSBL rank", "inbound") > number(rb": client=", "inbound") / 2
+
+
+def test_a_mass_mailer_has_one_sender_and_many_recipients() -> None:
+    """The others that its queue holds are old: no client brought them now."""
+    of = told("outbound")
+    assert of["delivery_lines"] > MANY / 10
+    assert of["rejects"] < MANY / 1_000
+    assert number(rb"postscreen", "outbound") == 0
+    text = log(1, MANY, "outbound")
+    brought = set(re.findall(rb": (\w+): client=", text))
+    senders = Counter(sender for name, sender in re.findall(rb": (\w+): from=<(.*?)>, size", text) if name in brought)
+    assert list(senders) == [b"newsletter@example.com"] and senders.total() > MANY / 20
+    assert len(set(re.findall(rb": to=<(.*?)>", text))) > 300
+
+
+def test_a_list_host_writes_to_many() -> None:
+    """By VERP, or with one message to up to eighty; most of its lines are deliveries."""
+    assert told("list")["delivery_lines"] > MANY / 3
+    ones = set(re.findall(rb": from=<list\d+-bounces\+\w+=[\w.]+@lists.example.org>, size=\d+, nrcpt=(\d+)",
+                          log(1, MANY, "list")))
+    assert ones == {b"1"}
+    crowds = [int(found) for found in re.findall(rb": from=<list\d+-bounces@lists.example.org>, size=\d+, nrcpt=(\d+)",
+                                                 log(1, MANY, "list"))]
+    assert max(crowds) > 60
+    assert sum(crowds) > 20 * len([found for found in crowds if found > 1]) > 0
+
+
+def test_an_attack_has_few_messages() -> None:
+    """But bots, guessed passwords and refusals."""
+    attack, public = told("attack"), told("public")
+    assert attack["delivery_lines"] < public["delivery_lines"] / 5
+    assert attack["rejects"] > 10 * public["rejects"]
+    assert attack["sasl_failures"] > 10 * public["sasl_failures"]
+    assert number(rb"DNSBL rank", "attack") > 2 * number(rb"DNSBL rank", "public")
 
 
 def test_it_has_what_a_server_has() -> None:
