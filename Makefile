@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PREPARE := PYTHON='$(PYTHON)' packaging/prepare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test leak check golden bench bench-mixes bench-live bench-jobs bench-postgres bench-report bench-docs deb clean
+.PHONY: help demo test leak check golden bench bench-mixes bench-growth bench-live bench-jobs bench-postgres bench-report bench-docs deb clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -43,6 +43,9 @@ bench-mixes: $(VENV)/ready-test  ## the same for each kind of mail host, a line 
 bench-docs: $(VENV)/ready-test  ## both, and their tables into docs/performance.md
 	$(BIN)/python -m bench.bench --docs $(ARGS)
 	$(BIN)/python -m bench.bench --mix all --docs $(ARGS)
+
+bench-growth: $(VENV)/ready-test  ## what a line costs as logs, queues, stores grow; ARGS=--full: half an hour
+	$(BIN)/python -m bench.growth $(ARGS)
 
 bench-live: $(VENV)/ready-test  ## the daemon and rsyslog's child on one core
 	$(BIN)/python -m bench.live $(ARGS)
