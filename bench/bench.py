@@ -50,8 +50,15 @@ def whole(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=measure.CACHE) as name, ExitStack() as stack:
         course = Course(Path(name), log, number)
         told = race(all_of_them(course, stack, kind), given.rounds or 5, kind)
-    tell("bench-docs", f"of {number:,} lines", told, table.COLUMNS, given)
+    tell("bench-docs", f"of {number:,} lines", told, table.COLUMNS, given, note=side_by_side(told))
     return missed(told, given)
+
+
+def side_by_side(told: dict[str, table.Figures]) -> str:
+    """What a second process is good for."""
+    one, two = (told[name]["wall"] for name in told if name.endswith(("hosts", "--jobs 2")))
+    assert one and two
+    return f"`--jobs 2` took {two / one:.2f} of the wall time of one process over the same files."
 
 
 def mixes(given: argparse.Namespace) -> int:
@@ -72,15 +79,16 @@ def mixes(given: argparse.Namespace) -> int:
 
 def tell(
     target: str, title: str, told: dict[str, table.Figures], columns: Sequence[table.Column],
-    given: argparse.Namespace, whole: object = None,
+    given: argparse.Namespace, whole: object = None, note: str = "",
 ) -> None:  # fmt: skip
-    """Print figures; whole: as JSON, these instead."""
+    """Print figures, and a note under them; whole: as JSON, these instead."""
     if given.json:
         print(json.dumps(whole or told, indent=1))
     else:
         table.table(title, told, columns)
+        print(note, end="\n" * bool(note))
     if given.docs:
-        table.document(target, title, told, columns)
+        table.document(target, title, told, columns, note)
 
 
 def missed(told: dict[str, table.Figures], given: argparse.Namespace) -> int:
@@ -100,18 +108,22 @@ def missed(told: dict[str, table.Figures], given: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def options(words: Sequence[str] | None) -> argparse.Namespace:
+    known = argparse.ArgumentParser(prog="make bench", description="Measure postsink.")
+    known.add_argument("--lines", type=int, help="lines of the generated log (1000000; of each mix 200000)")
+    known.add_argument("--seed", type=int, default=1, help="seed of the generated log")
+    known.add_argument("--mix", choices=[*MIXES, "all"], default="public", help="kind of host; all: a line for each")
+    known.add_argument("--headers", choices=HEADERS, default="some", help="of which messages they are logged")
+    known.add_argument("--rounds", type=int, help="runs of each contender (5; of each mix 3)")
+    known.add_argument("--floor", type=float, default=FLOOR, help="least lines per CPU second of import")
+    known.add_argument("--memory", type=float, default=MEMORY, help="most MB of import")
+    known.add_argument("--json", action="store_true", help="as one JSON object")
+    known.add_argument("--docs", action="store_true", help="put the table into docs/performance.md, too")
+    return known.parse_args(words)
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    options = argparse.ArgumentParser(prog="make bench", description="Measure postsink.")
-    options.add_argument("--lines", type=int, help="lines of the generated log (1000000; of each mix 200000)")
-    options.add_argument("--seed", type=int, default=1, help="seed of the generated log")
-    options.add_argument("--mix", choices=[*MIXES, "all"], default="public", help="kind of host; all: a line for each")
-    options.add_argument("--headers", choices=HEADERS, default="some", help="of which messages they are logged")
-    options.add_argument("--rounds", type=int, help="runs of each contender (5; of each mix 3)")
-    options.add_argument("--floor", type=float, default=FLOOR, help="least lines per CPU second of import")
-    options.add_argument("--memory", type=float, default=MEMORY, help="most MB of import")
-    options.add_argument("--json", action="store_true", help="as one JSON object")
-    options.add_argument("--docs", action="store_true", help="put the table into docs/performance.md, too")
-    given = options.parse_args(words)
+    given = options(words)
     measure.CACHE.mkdir(parents=True, exist_ok=True)
     return mixes(given) if given.mix == "all" else whole(given)
 

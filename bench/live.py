@@ -68,6 +68,9 @@ def started(folder: Path, *words: str, **files: int) -> Iterator[subprocess.Pope
             child.stdin.close()
         child.terminate()
         child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
 
 
 def ready(child: subprocess.Popen[bytes]) -> None:

@@ -3,7 +3,6 @@
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.contenders import BARE, IMPORT, PFLOGSUMM, READING
@@ -93,20 +92,17 @@ def table(title: str, told: Mapping[str, Figures], columns: Sequence[Column]) ->
         print(name.ljust(first), *(cell.rjust(width) for cell, width in zip(others, widths, strict=True)), sep="  ")
 
 
-def document(target: str, title: str, told: Mapping[str, Figures], columns: Sequence[Column]) -> None:
-    """Put figures into the page about performance, between the mark of a target and the next."""
+def document(
+    target: str, title: str, told: Mapping[str, Figures], columns: Sequence[Column], note: str = ""
+) -> None:
+    """Put figures, and a note under them, into the page about performance, at the mark of a target."""
     rows = [[title, *(column.head for column in columns)], ["---"] * (len(columns) + 1)]
     rows += [[name, *cells(of, columns)] for name, of in told.items()]
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows).replace("| --- ", "|---").replace("--- |", "---|")
+    text += f"\n\n{note}" if note else ""
     place = re.compile(rf"(?<=<!-- make {target} -->\n).*?(?=<!-- -->)", re.DOTALL)
-    changed, times = place.subn(lambda _: f"\n{text}\n\n", PAGE.read_text())
+    changed, times = place.subn(lambda _: f"\n{text}\n\n", PAGE.read_text(), count=1)
     if times != 1:
         raise SystemExit(f"bench: {PAGE.name} has no place for it; write  <!-- make {target} -->  and  <!-- -->")
     PAGE.write_text(changed)
 
-
-def read_back(target: str, page: Path = PAGE) -> list[list[str]]:
-    """The cells of a table of the page, heads first."""
-    text = page.read_text().partition(f"<!-- make {target} -->\n")[2].partition("<!-- -->")[0]
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return rows

@@ -176,7 +176,7 @@ def test_the_walk_through_own_logs_works(tmp_path: Path) -> None:
 # Links, and the house around the manual
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*## ", (TOP / "Makefile").read_text(), re.M))
+    return set(re.findall(r"^([a-z-]+):.*## ", (TOP / "Makefile").read_text(), re.M))
 
 
 def anchors(text: str) -> set[str]:
@@ -184,10 +184,14 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_the_readme_names_each_target() -> None:
+    assert set(re.findall(r"`make ([a-z-]+)`", README)) == targets() - {"help"}
+
+
 @pytest.mark.parametrize("path", DOCS, ids=str)
 def test_what_a_document_points_to_is_there(path: Path) -> None:
     text = (TOP / path).read_text()
-    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets()
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets()
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         name, _, anchor = link.partition("#")
         target = TOP / path.parent / name if name else TOP / path
