@@ -65,7 +65,8 @@ def measured(command: Sequence[str], folder: Path, output: str | Path = os.devnu
     if child.returncode:
         said = child.stderr.decode("utf-8", "replace").strip()[-1000:]
         sys.exit(f"bench: {command[0]} ended with {child.returncode}: {said}")
-    return Run(*map(float, child.stdout.split()))
+    cpu, memory, wall = map(float, child.stdout.split())
+    return Run(cpu, memory, wall)
 
 
 def _is_newer(made: Path, *sources: Path) -> bool:
