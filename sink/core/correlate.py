@@ -31,6 +31,7 @@ MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail gi
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
 LATER = 1 << 62  # no look is due
+LONGEST_WAIT = 2  # looks at one that a child holds are at most LINGER << this apart
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
 
 
@@ -225,7 +226,9 @@ class Correlator:
         The last, since a client= line of its second may still come and make it another message's.
         """
         own, at = message.facts, message.retry
-        fresh = [(second, kind, value, micros) for kind, value in facts]
+        known = {fact[1]: fact[2] for fact in own}
+        # What it says again is kept once: a standing queue is mostly that.
+        fresh = [(second, kind, known[kind] if known.get(kind) == value else value, micros) for kind, value in facts]
         if 0 <= at < len(own) - 1 and own[at][1] == SENDER and own[at][0] < second - BEHIND:
             own[at : at + RETRY_FACTS] = fresh
         else:
@@ -354,7 +357,10 @@ class Correlator:
                 break
             over = kept
         for message, _, due in kept:
-            self._look_at(host, message, due, clock)
+            # A child may stay for days: less and less often, and by the message's own time, whoever looks.
+            minutes = (clock - due) // LINGER
+            wait = LINGER << min(minutes.bit_length(), LONGEST_WAIT)
+            self._look_at(host, message, due + wait + (clock - due) // wait * wait, clock)
 
     def _forget(self, message: Message, why: str) -> None:
         self.messages.remove(message)

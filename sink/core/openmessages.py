@@ -1,9 +1,11 @@
 """The open messages of one stream: by token, and by host and queue id.
 
 There may be a hundred thousand of them, most of which wait in Postfix's queue for days. Those that were not met lately
-are kept sealed, as the bytes that a store keeps, in a third of the memory; whoever asks for one finds it as it was.
+are kept sealed, as the bytes that a store keeps, packed, in a fifth of the memory; whoever asks for one finds it as it
+was.
 """
 
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -15,12 +17,21 @@ from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
 from sink.core.state import decode_message, encode_message, first_of
 
-MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
-AT_ONCE = 200  # that are looked at for sealing
+MOST_WARM = 5_500  # that are not sealed, besides those whose rows wait
+AT_ONCE = 200  # that are looked at for sealing; and so many of those that were sealed before are not, besides
+FAST = 1  # zlib's level: others take as much memory
 LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
 NO_READERS: dict[bytes, Any] = {}
+
+
+class _Shelf(dict[bytes, Message]):
+    """Messages that are not sealed, in the order in which they came."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self.least = self.limit = least  # more than limit are too many
 
 
 class OpenMessages:
@@ -36,8 +47,9 @@ class OpenMessages:
         self._readers_of = readers_of
         self._journal = journal
         self._all: dict[bytes, Message | bytes] = {}
-        self._warm: dict[bytes, Message] = {}
-        self._most_warm = MOST_WARM
+        # A standing queue is retried in turn. Of one that is a little too long all would be sealed just before they are
+        # met again, if those that are met pushed out those that were met longest ago: so they are guests.
+        self._warm, self._guests = _Shelf(MOST_WARM), _Shelf(AT_ONCE)
         self._changed: dict[bytes, Message] = {}
         self._dropped: list[bytes] = []
         self.forgetting = Forgetting()
@@ -60,8 +72,9 @@ class OpenMessages:
         token = message.token
         self._all[token] = self._warm[token] = message
         message.host.messages[message.queue_id] = token
-        if len(self._warm) > self._most_warm:
-            self._seal()
+        for shelf in (self._warm, self._guests):
+            if len(shelf) > shelf.limit:
+                self._seal(shelf)
 
     def note(self, message: Message) -> None:
         """Note that a message changed."""
@@ -73,6 +86,7 @@ class OpenMessages:
         token = message.token
         del self._all[token]
         self._warm.pop(token, None)
+        self._guests.pop(token, None)
         message.host.messages.pop(message.queue_id, None)
         self.forgetting.end(token)
         _hollow(message)
@@ -94,7 +108,7 @@ class OpenMessages:
     def since(self) -> int | None:
         """Return the first second of the message that was opened first, None where none is open."""
         found = next(iter(self._all.values()), None)
-        return first_of(found[:-LOOK]) if isinstance(found, bytes) else None if found is None else found.first
+        return first_of(_unpacked(found)) if isinstance(found, bytes) else None if found is None else found.first
 
     def has_news(self) -> bool:
         """Tell whether changes() would give anything."""
@@ -109,7 +123,7 @@ class OpenMessages:
     def states(self) -> dict[bytes, bytes]:
         """Return the state of each message, by token."""
         return {
-            token: found[:-LOOK] if isinstance(found, bytes) else encode_message(found)
+            token: _unpacked(found) if isinstance(found, bytes) else encode_message(found)
             for token, found in self._all.items()
         }
 
@@ -122,7 +136,7 @@ class OpenMessages:
         bounds = [bound for bound, _ in ordered]
         groups: dict[int, frozenset[bytes]] = {}
         for token, found in list(self._all.items()):
-            text = found[:-LOOK] if isinstance(found, bytes) else encode_message(found)
+            text = _unpacked(found) if isinstance(found, bytes) else encode_message(found)
             at = bisect_left(bounds, first_of(text))
             if at == len(bounds):
                 continue
@@ -140,22 +154,23 @@ class OpenMessages:
 
     # -- sealing
 
-    def _seal(self) -> None:
-        """Seal those that were met longest ago, and wait for nothing."""
-        for token, message in list(islice(self._warm.items(), AT_ONCE)):
-            del self._warm[token]
+    def _seal(self, shelf: "_Shelf") -> None:
+        """Seal those that stand on a shelf longest, and wait for nothing."""
+        for token, message in list(islice(shelf.items(), AT_ONCE)):
+            del shelf[token]
             if message.waiting or message.ended >= 0 or token in self._changed:
-                self._warm[token] = message  # at the end
+                shelf[token] = message  # at the end
             else:
-                self._all[token] = encode_message(message) + message.look.to_bytes(LOOK, signed=True)
+                packed = zlib.compress(encode_message(message), FAST)
+                self._all[token] = packed + message.look.to_bytes(LOOK, signed=True)
                 _hollow(message)
-        self._most_warm = max(MOST_WARM, len(self._warm) + AT_ONCE // 2)
+        shelf.limit = max(shelf.least, len(shelf) + AT_ONCE // 2)
 
     def _unsealed(self, token: bytes, sealed: bytes) -> Message:
-        message = decode_message(token, sealed[:-LOOK], self._host_of)
+        message = decode_message(token, _unpacked(sealed), self._host_of)
         message.look = int.from_bytes(sealed[-LOOK:], signed=True)
         message.readers = NO_READERS if token in self.forgetting else self._readers_of(message.epoch)
-        self._all[token] = self._warm[token] = message
+        self._all[token] = self._guests[token] = message
         return message
 
 
@@ -163,3 +178,8 @@ def _hollow(message: Message) -> None:
     """Empty a message's object, which a cache by queue id may go on knowing for a while."""
     message.gone = True
     message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
+
+
+def _unpacked(sealed: bytes) -> bytes:
+    """Return the state of a sealed message."""
+    return zlib.decompress(sealed[:-LOOK])

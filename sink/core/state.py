@@ -68,7 +68,10 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
         raise _DAMAGED from None
     if any(len(attempt) != WAITING for attempt in waiting):
         raise _DAMAGED
-    message.facts = [_fact(fact) for fact in facts]
+    values: dict[Any, Any] = {}  # retries say the same again
+    message.facts = [
+        (second, kind, values.setdefault(value, value), micros) for second, kind, value, micros in map(_fact, facts)
+    ]
     message.waiting = waiting
     message.children = children
     message.kept = True
