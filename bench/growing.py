@@ -19,18 +19,30 @@ BEAT = 60  # seconds between two lines, so that the log clock never jumps
 CHUNK = 200  # messages; more bytes than an import looks at before it begins
 AT_ONCE = 5  # recipients of a message
 
-_TRIED = (
+_COME = (
     b"%b out1 postfix/smtpd[301]: %b: client=mail%d.example.net[198.51.100.%d]\n"
     b"%b out1 postfix/cleanup[302]: %b: message-id=<%x.%x@example.com>\n"
+)
+_TRIED = (
     b"%b out1 postfix/qmgr[303]: %b: from=<user%d@example.com>, size=%d, nrcpt=1 (queue active)\n"
     b"%b out1 postfix/smtp[304]: %b: to=<user%d@d%d.example.org>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.1, "
     b"status=deferred (connect to mx.example.org[203.0.113.7]:25: Connection timed out)\n"
 )
 _CONNECT = b"%b %b postfix/smtpd[305]: connect from mail.example.net[198.51.100.9]\n"
-_ACTIVE = b"%b out1 postfix/qmgr[303]: %b: from=<user%d@example.com>, size=%d, nrcpt=%d (queue active)\n"
+_IGNORED = (
+    b"smtpd[%d]: connect from %b", b"smtpd[%d]: disconnect from %b ehlo=1 quit=1 commands=2",
+    b"postscreen[%d]: CONNECT from %b:25 to [192.0.2.250]:25", b"postscreen[%d]: PASS OLD %b:25",
+    b"smtpd[%d]: lost connection after EHLO from %b", b"postscreen[%d]: DISCONNECT %b:25",
+    b"smtpd[%d]: Anonymous TLS connection established from %b: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384",
+    b"dnsblog[%d]: addr %b listed by domain list1.example.org as 127.0.0.2",
+)
+_REFUSED = (
+    b"%b out1 postfix/smtpd[%d]: NOQUEUE: reject: RCPT from %b: 550 5.1.1 <%b>: Recipient address rejected: "
+    b"User unknown in virtual mailbox table; from=<%b> to=<%b> proto=ESMTP helo=<mail>\n"
+)
 _SENT = (
-    b"%b out1 postfix/smtp[304]: %b: to=<%b>, relay=mx%d.example.org[203.0.113.%d]:25, delay=0.9, "
-    b"delays=0.03/0.01/0.5/0.36, dsn=2.0.0, status=sent (250 2.0.0 OK)\n"
+    b"%b out1 postfix/smtp[%d]: %b: to=<%b>, relay=mx%d.example.org[203.0.113.%d]:25, delay=0.9, "
+    b"delays=0.03/0.01/0.5/0.36, dsn=2.0.0, status=sent (250 2.0.0 OK %x)\n"
 )
 
 
@@ -38,14 +50,18 @@ class Mix(NamedTuple):
     """How a log is composed: of each message so many ..."""
 
     ignored: int  # lines that say nothing that is wanted
+    refused: int  # refusals, without a queue id
     headers: int  # header lines
-    retries: int  # further "queue active" lines
+    said: int  # lines of what a peer said
     rows: int  # delivery lines
 
 
 def stamp(second: int, micros: int = 0) -> bytes:
     """A time as syslog writes it."""
     return datetime.fromtimestamp(second, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{micros:06d}+00:00").encode()
+
+
+MAILING = Mix(ignored=1, refused=0, headers=0, said=0, rows=AT_ONCE)
 
 
 def connect(second: int, host: bytes = b"out1") -> bytes:
@@ -62,14 +78,21 @@ def standing(number: int) -> Iterator[bytes]:
     yield b"".join([connect(second, host) for second in beats for host in (b"out1", b"mx1")])
 
 
-def _tried(begin: int, place: int) -> bytes:
-    second, micros = begin + place // RATE, place % RATE * (SECOND // RATE)
-    name = long_id(second * SECOND + micros, INODE + place % 400)
-    at = stamp(second, micros)
-    return _TRIED % (
-        at, name, place % 90, 1 + place % 250, at, name, place, second, at, name, place % 5_000, 900 + place,
-        at, name, place % 7_000, place % 800,
-    )  # fmt: skip
+def retried(number: int, rounds: int) -> Iterator[bytes]:
+    """Chunks of a log in which so many messages arrive, are deferred, and are tried again in turn, so many times."""
+    begin = START - REST - -(-number * (rounds + 1) // RATE)
+    for start in range(0, number * (rounds + 1), CHUNK):
+        places = range(start, min(start + CHUNK, number * (rounds + 1)))
+        yield b"".join([_tried(begin, place % number, place // number * number) for place in places])
+
+
+def _tried(begin: int, place: int, later: int = 0) -> bytes:
+    """A message that is deferred; where it is later by the time of so many messages, once more."""
+    born, micros = begin + place // RATE, place % RATE * (SECOND // RATE)
+    name = long_id(born * SECOND + micros, INODE + place % 400)
+    at = stamp(begin + (place + later) // RATE, (place + later) % RATE * (SECOND // RATE))
+    come = b"" if later else _COME % (at, name, place % 90, 1 + place % 250, at, name, place, born)
+    return come + _TRIED % (at, name, place % 5_000, 900 + place, at, name, place % 7_000, place % 800)
 
 
 def mailings(number: int, distinct: int, seed: int = 1) -> Iterator[bytes]:
@@ -87,7 +110,7 @@ def mailings(number: int, distinct: int, seed: int = 1) -> Iterator[bytes]:
             dice.shuffle(people)
         names = [people[(one + other) % distinct] for other in range(AT_ONCE)]
         to = [b"user%d@d%d.example.org" % (person, person % domains) for person in names]
-        found.append(message(START + place // RATE, place, Mix(1, 0, 0, AT_ONCE), to))
+        found.append(message(START + place // RATE, place, MAILING, to))
         if len(found) == CHUNK:
             yield b"".join(found)
             found.clear()
@@ -110,21 +133,34 @@ def message(second: int, place: int, mix: Mix, to: list[bytes]) -> bytes:
     micros = place % RATE * (SECOND // RATE)
     name = long_id(second * SECOND + micros, INODE + place % 400)
     at = stamp(second, micros)
-    sender, size = place % 1_000, 900 + place % 5_000
-    active = _ACTIVE % (at, name, sender, size, max(1, len(to)))
-    trailer = b"from mail.example.net[198.51.100.9]; from=<user%d@example.com> to=<%b> proto=ESMTP helo=<mail>" % (
-        sender, to[0] if to else b"user@example.org"
-    )  # fmt: skip
-    header = b"To: <user%d@d%d.example.org>" % (place % 2_000, place % 300)
-    start = b"%b out1 postfix/cleanup[302]: %b: " % (at, name)
-    written = lines.HEADER % (start, header, trailer, TOKEN, header, TOKEN)
+    one, other = b"user%d@example.com" % (place % 1_000), b"user%d@d%d.example.org" % (place % 2_000, place % 300)
+    client = b"mail%d.example.net[198.51.100.%d]" % (place % 90, 1 + place % 250)
+    peer = b"mx%d.example.org[203.0.113.%d]" % (place % 90, 1 + place % 250)
+    smtpd, cleanup = 20_000 + place % 40, 21_000 + place % 20
+    start = b"%b out1 postfix/cleanup[%d]: %b: " % (at, cleanup, name)
+    active = b"%b out1 postfix/qmgr[303]: %b: from=<%b>, size=%d, nrcpt=%d (queue active)\n" % (
+        at, name, one, 900 + place % 5_000, max(1, len(to)))
     return b"".join([
-        _CONNECT % (at, b"out1") * mix.ignored,
-        b"%b out1 postfix/smtpd[301]: %b: client=mail%d.example.net[198.51.100.%d]\n" % (
-            at, name, place % 90, 1 + place % 250),
-        written * mix.headers,
+        *(b"%b out1 postfix/%b\n" % (at, _IGNORED[(place + number) % 8] % (smtpd + number, client))
+          for number in range(mix.ignored)),
+        *(_REFUSED % (at, smtpd, client, other, one, other) for _ in range(mix.refused)),
+        b"%b out1 postfix/smtpd[%d]: %b: client=%b\n" % (at, smtpd, name, client),
+        *(_headers(place, start, client, one, other)[: mix.headers] if mix.headers else ()),
         b"%bmessage-id=<%x.%x@example.com>\n" % (start, place, second),
-        active * (1 + mix.retries),
-        *(_SENT % (at, name, one, place % 90, 1 + place % 250) for one in to),
+        active,
+        *(b"%b out1 postfix/smtp[%d]: %b: %b\n" % (at, 22_000 + number, name, lines.TRY_LATER % (peer, other))
+          for number in range(mix.said)),
+        *(_SENT % (at, 22_000 + (place + number) % 60, name, person, place % 90, 1 + place % 250, place)
+          for number, person in enumerate(to)),
         b"%b out1 postfix/qmgr[303]: %b: removed\n" % (at, name),
     ])  # fmt: skip
+
+
+def _headers(place: int, start: bytes, client: bytes, one: bytes, other: bytes) -> list[bytes]:
+    """Eight header lines, as our header_checks log them."""
+    trailer = b"from %b; from=<%b> to=<%b> proto=ESMTP helo=<mail>" % (client, one, other)
+    return [lines.HEADER % (start, header, trailer, TOKEN, header, TOKEN) for header in (
+        b"From: Somebody <%b>" % one, b"To: <%b>" % other, b"Cc: %b, %b" % (one, other), b"Reply-To: <%b>" % one,
+        b"Date: Mon, 02 Nov 2026 08:%02d:30 +0000" % (place % 60), b"Subject: word word %d" % place,
+        b"References: <%x@example.net>" % place, b"In-Reply-To: <%x@example.net>" % place,
+    )]  # fmt: skip

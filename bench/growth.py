@@ -4,6 +4,7 @@
     make bench-growth ARGS=--full                    # up to five million lines, ten million rows: half an hour
     make bench-growth ARGS="--only open --sizes 1000,10000"
     make bench-growth ARGS="--full --rounds 3 --docs"  # tables and plots into docs/, too
+    make bench-growth ARGS="--only model"            # the constants of the cost model
 
 Of several rounds the median counts. A ratio is that of the last point of a curve to its first, the limits are the
 issue's; the exit status is 1 where one is passed. bench/curves.py says how it is measured.
@@ -22,8 +23,8 @@ from bench.curves import PARTS, Curve, Figure, daemon, judged, middle
 from bench.measure import CACHE, ROOT, made_installation
 
 PAGE = ROOT / "docs" / "performance.md"
-MEMORY = "memory"
-NAMES = (*PARTS, MEMORY)
+MEMORY, MODEL = "memory", "model"
+NAMES = (*PARTS, MEMORY, MODEL)
 
 
 def heads(name: str) -> list[str]:
@@ -122,14 +123,31 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def modelled(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Measure the cost model, and tell it."""
+    from bench import sizing
+
+    found = {}
+    for name, head, rows in sizing.tables(folder):
+        found[name] = [dict(zip(head, row, strict=True)) for row in rows]
+        if not given.json:
+            print(f"\n{name}", printed(head, rows), sep="\n", flush=True)
+        if given.docs:
+            PAGE.write_text(put(PAGE.read_text(), name, written(head, rows)))
+    return found
+
+
 def main() -> int:
     given = options()
     CACHE.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     missed = 0
     for name in given.only or NAMES:
-        sizes = () if name == MEMORY else given.sizes or PARTS[name].sizes + (PARTS[name].more if given.full else ())
+        sizes = () if name not in PARTS else given.sizes or PARTS[name].sizes + (PARTS[name].more if given.full else ())
         with tempfile.TemporaryDirectory(prefix="growth-", dir=CACHE) as folder:
+            if name == MODEL:
+                found[name] = modelled(Path(folder), given)
+                continue
             made_installation(Path(folder))
             curves, figures = measure(name, Path(folder), sizes, given.rounds)
         missed += sum(one.is_missed for one in figures)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import bare, generate, growing, growth
+from bench import bare, generate, growing, growth, model, sizing
 from bench.climb import cut
 from bench.curves import Curve, Figure, Part, Point, judged, middle
 from bench.filled import cleared, each_held, fill
@@ -81,7 +81,7 @@ def test_so_many_recipients_are_distinct(distinct: int) -> None:
 
 
 def test_a_message_has_the_lines_of_its_mix() -> None:
-    mix = growing.Mix(ignored=3, headers=2, retries=4, rows=5)
+    mix = growing.Mix(ignored=9, refused=2, headers=3, said=4, rows=5)
     pipe = bare.pipeline(journal=False)
     for chunk in growing.mixed(50, mix):
         fed(pipe, chunk)
@@ -89,7 +89,55 @@ def test_a_message_has_the_lines_of_its_mix() -> None:
     assert pipe.counts["lines"] == 50 * (4 + sum(mix))
     assert pipe.counts["ignored"] == 50 * mix.ignored
     assert pipe.counts["delivery_lines"] == 50 * mix.rows
+    assert pipe.counts["rejects"] == 50 * mix.refused
     assert pipe.counts["not_understood"] == pipe.counts["without_sender"] == 0
+
+
+def test_what_waits_is_tried_again() -> None:
+    pipe = bare.pipeline(journal=False)
+    for chunk in growing.retried(NUMBER, 2):
+        fed(pipe, chunk)
+    pipe.flush()
+    assert pipe.standing().open_messages == NUMBER
+    assert pipe.counts["delivery_lines"] == 3 * NUMBER
+
+
+def test_a_log_of_a_mix_is_counted_as_it_was_composed(tmp_path: Path) -> None:
+    """What is told of a generated log by its text and by the pipeline is what the other logs are known to have."""
+    made = model.composed(tmp_path, 2_000)
+    assert len(made) > len(model.UNITS) - 1
+    for log in made[:-1]:
+        assert model.counted(log.path) == log.counts
+        assert log.path.read_bytes().count(b"\n") == log.counts.lines
+    again = made[-1]
+    assert again.path.read_bytes().count(b"\n") == again.counts.lines
+    found = model.counted(again.path)
+    assert (found.rows, found.again) == (again.counts.rows, again.counts.again)
+
+
+def test_least_squares_find_what_was_put_in() -> None:
+    prices = [2.0, 17.0, 8.0, 6.0, 25.0, 20.0, 30.0]
+    counts = [[10_000 * (1 + (place == unit) * 9) + place * unit for unit in range(7)] for place in range(9)]
+    seconds = [model.told_by(prices, row) for row in counts]
+    assert model.solved(counts, seconds) == pytest.approx(prices)
+
+
+def test_a_host_is_sized_by_its_mails() -> None:
+    """By hand: 86,400 mails of ten lines a day are ten lines a second."""
+    whole = model.Counts(500, 10, 0, 100, 100, 100, 0)
+    weights = sizing.Weights({"SQLite": (300.0, 500.0, 200.0)}, 500.0, 600.0)
+    assert whole.lines == 1_110
+    name, head, rows = sizing.hosts(whole._replace(ignored=390), weights, {50: 360.0, 5_000: 100.0}, 50.0)
+    assert name == "hosts" and [len(row) for row in rows] == [len(head)] * len(rows)
+    found = dict(zip(head, rows[sizing.MAILS.index(100_000)], strict=True))
+    assert (found["lines a day"], found["rows a day"], found["memory"]) == ("1,000,000", "100,000", "52 MB")
+    assert found["CPU, mean"] == "0.42 %"  # 1,000,000 / 86,400 a second at 360 us
+    assert found["disk a year, SQLite"] == "12 GB"  # 365 * (100,000 * 300 + 10,000 * 200)
+
+
+def test_a_rate_costs_what_the_next_lower_one_does() -> None:
+    paces = {50: 300.0, 500: 100.0}
+    assert [sizing.share(rate, paces) for rate in (10, 400, 1_000)] == pytest.approx([0.003, 0.12, 0.1])
 
 
 def made_store(path: Path) -> Path:
@@ -157,7 +205,7 @@ def test_a_part_finds_its_place_in_the_page(tmp_path: Path) -> None:
     """Each has its markers in docs/performance.md, and what is put between them replaces what was there."""
     page = tmp_path / "performance.md"
     page.write_text(growth.PAGE.read_text())
-    for name in growth.NAMES:
+    for name in (*growth.PARTS, growth.MEMORY):
         curves = CURVES if name in growth.PARTS else []
         for _ in range(2):
             growth.document(name, curves, [Figure(f"this of {name}", 12.5, "MB", 40)], page)
@@ -165,6 +213,12 @@ def test_a_part_finds_its_place_in_the_page(tmp_path: Path) -> None:
         assert not curves or (tmp_path / f"growth-{name}.svg").exists()
     inside = re.compile(r"(<!-- bench-growth \w+ -->\n).*?(<!-- -->)", re.S)
     assert inside.sub(r"\1\2", page.read_text()) == inside.sub(r"\1\2", growth.PAGE.read_text())
+
+
+@pytest.mark.parametrize("name", ["constants", "bytes", "confirmed", "hosts"])
+def test_a_table_of_the_model_finds_its_place(name: str) -> None:
+    page = growth.put(growth.PAGE.read_text(), name, growth.written(["what", ""], [["this", "1"]]))
+    assert page.count("| what |  |\n| --- | --- |\n| this | 1 |") == 1
 
 
 def test_a_page_without_the_marker_is_told() -> None:
