@@ -17,7 +17,7 @@ from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
 from sink.core.state import decode_message, encode_message, first_of
 
-MOST_WARM = 5_500  # that are not sealed, besides those whose rows wait
+MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing; and so many of those that were sealed before are not, besides
 FAST = 1  # zlib's level: others take as much memory
 LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
