@@ -17,6 +17,7 @@ from sink.core.pseudonym import NONE, WIDTH
 from sink.core.rows import shown
 from sink.stores.person import AT_ONCE, LISTS, PAIRS, Whom, other_of, replaced
 from sink.stores.postgres_admin import LOCK
+from sink.stores.postgres_reading import narrowed
 
 _NOBODY = UUID(bytes=NONE)  # in the place of a domain that an address has not
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -72,14 +73,10 @@ def _find_in(
     connection: Connection[Any], table: str, whom: Sequence[Whom], since: int | None, until: int | None
 ) -> Iterator[Row]:
     """Yield those of one table; who reads them slowly holds no transaction open."""
-    (text,) = connection.execute("SELECT pg_get_viewdef(%s::regclass)", (f"{table}_text",)).fetchone() or ("",)
     logged, micros, key = (sql.Identifier(table, name) for name in ("logged_at", "logged_micros", f"{table}_key"))
     conditions = [_condition(one, table, f"whom{number}") for number, one in enumerate(whom)]
-    conditions += [sql.SQL("{} >= to_timestamp({})").format(logged, sql.Literal(since))] if since is not None else []
-    conditions += [sql.SQL("{} < to_timestamp({})").format(logged, sql.Literal(until))] if until is not None else []
-    # The view's own SELECT, narrowed: of what the view computes no index knows.
-    query = sql.SQL("{} WHERE {} ORDER BY {}, {}, {}").format(
-        sql.SQL(text.strip().removesuffix(";")), sql.SQL(" AND ").join(conditions), logged, micros, key
+    query = sql.SQL("{} ORDER BY {}, {}, {}").format(
+        narrowed(connection, table, conditions, since, until), logged, micros, key
     )
     with connection.cursor(f"found_{table}", withhold=True) as cursor:
         cursor.itersize = AT_ONCE
