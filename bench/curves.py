@@ -22,6 +22,7 @@ BARE = (sys.executable, "-m", "bench.bare")
 NONE, SQLITE, JOURNAL = "no store", "SQLite", "daemon's store"
 FIRST = 1_000  # lines, until a program has started
 WARM = 20_000  # lines
+FEW = 500  # lines that a busy host logs while the daemon commits
 TEMPLATE = 200_000  # lines of the log that is imported, and of which rows are copied
 
 
@@ -189,29 +190,31 @@ PARTS = {
 AT_START, LOADED, EACH = 40, 50, 500  # MB, MB, bytes: the issue's
 
 
-def daemon(folder: Path, numbers: Sequence[int] = (1_000, 100_000), lines: int = 300_000) -> list[Figure]:
+def daemon(folder: Path, numbers: Sequence[int] = (10_000, 100_000), lines: int = 300_000) -> list[Figure]:
     """Memory of the daemon: at its start, under load, and for each open message."""
-    log = made_log(lines, 1)
-    at_start = loaded = 0.0
-    stood: list[float] = []
-    for number in (None, *numbers):
+    log, at_start, stood = made_log(lines, 1), 0.0, []
+    peaks = {}
+    for name, few in ((f"{FEW} lines at a time", FEW), ("as fast as it reads", lines)):
         emptied(folder)
         with Climb([*program(folder), "run", "--stdin"], folder) as child:
-            look = child.feed([growing.connect(growing.START - 86_400)])
-            if number is None:
-                at_start = look.memory
-                parts = cut(log, [lines])
-                child.feed(next(parts))
-                loaded = peak(child.pid)
-            else:
-                stood.append(child.feed(growing.standing(number)).memory)
+            at_start = child.feed([growing.connect(growing.START - 86_400)]).memory
+            for part in cut(log, range(few, lines + 1, few)):
+                child.feed(part)
+            peaks[name] = peak(child.pid)
+            child.end()
+    for number in numbers:
+        emptied(folder)
+        with Climb([*program(folder), "run", "--stdin"], folder) as child:
+            stood.append(child.feed(growing.standing(number)).memory)
             child.end()
     each = (stood[-1] - stood[0]) * (1 << 20) / (numbers[-1] - numbers[0])
     return [
         Figure("daemon, at its start", at_start, "MB", AT_START),
-        Figure(f"daemon, at its peak over {lines:,} lines", loaded, "MB", LOADED),
-        Figure(f"daemon, an open message of {numbers[-1]:,}", each, "bytes", EACH),
-    ]
+        *(Figure(f"daemon, peak over {lines:,} lines, {name}", most, "MB", LOADED if place == 0 else None)
+          for place, (name, most) in enumerate(peaks.items())),
+        Figure(f"daemon, each open message beyond {numbers[0]:,}", each, "bytes", EACH),
+        Figure(f"daemon, all of it with {numbers[-1]:,} open messages", stood[-1], "MB"),
+    ]  # fmt: skip
 
 
 def middle(rounds: Sequence[list[Curve]]) -> list[Curve]:
