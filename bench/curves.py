@@ -100,6 +100,15 @@ def by_lines(folder: Path, sizes: Sequence[int]) -> list[Curve]:
     return found
 
 
+def stood(child: Climb, number: int) -> float:
+    """Have a program remember so many open messages; return the MB that it then has.
+
+    What was read last may be under way still, and be the hour after which all are looked at: not so once it reads on.
+    """
+    child.feed(growing.standing(number))
+    return child.feed([growing.connect(growing.START - 1)]).memory
+
+
 def by_open(folder: Path, sizes: Sequence[int]) -> list[Curve]:
     """The same traffic over more and more messages that wait."""
     log = made_log(TEMPLATE, 1)
@@ -110,7 +119,7 @@ def by_open(folder: Path, sizes: Sequence[int]) -> list[Curve]:
             emptied(folder)
             path = folder / "open.sqlite"
             with Climb([*BARE, *([str(path)] if way is JOURNAL else [])], folder) as child:
-                memory = child.feed(growing.standing(size)).memory
+                memory = stood(child, size)
                 parts = cut(log, [WARM, TEMPLATE])
                 before = child.feed(next(parts))
                 cpu = child.feed(next(parts)).cpu - before.cpu
@@ -192,7 +201,7 @@ AT_START, LOADED, EACH = 40, 50, 500  # MB, MB, bytes: the issue's
 
 def daemon(folder: Path, numbers: Sequence[int] = (10_000, 100_000), lines: int = 300_000) -> list[Figure]:
     """Memory of the daemon: at its start, under load, and for each open message."""
-    log, at_start, stood = made_log(lines, 1), 0.0, []
+    log, at_start, seen = made_log(lines, 1), 0.0, []
     peaks = {}
     for name, few in ((f"{FEW} lines at a time", FEW), ("as fast as it reads", lines)):
         emptied(folder)
@@ -205,15 +214,15 @@ def daemon(folder: Path, numbers: Sequence[int] = (10_000, 100_000), lines: int 
     for number in numbers:
         emptied(folder)
         with Climb([*program(folder), "run", "--stdin"], folder) as child:
-            stood.append(child.feed(growing.standing(number)).memory)
+            seen.append(stood(child, number))
             child.end()
-    each = (stood[-1] - stood[0]) * (1 << 20) / (numbers[-1] - numbers[0])
+    each = (seen[-1] - seen[0]) * (1 << 20) / (numbers[-1] - numbers[0])
     return [
         Figure("daemon, at its start", at_start, "MB", AT_START),
         *(Figure(f"daemon, peak over {lines:,} lines, {name}", most, "MB", LOADED if place == 0 else None)
           for place, (name, most) in enumerate(peaks.items())),
         Figure(f"daemon, each open message beyond {numbers[0]:,}", each, "bytes", EACH),
-        Figure(f"daemon, all of it with {numbers[-1]:,} open messages", stood[-1], "MB"),
+        Figure(f"daemon, all of it with {numbers[-1]:,} open messages", seen[-1], "MB"),
     ]  # fmt: skip
 
 
@@ -229,6 +238,15 @@ def middle(rounds: Sequence[list[Curve]]) -> list[Curve]:
     return found
 
 
+def whole(points: Sequence[Point]) -> float:
+    """What a line costs of all that were read, of what it cost of those up to the first point."""
+    done, cpu = 0, 0.0
+    for point in points:
+        cpu += point.micros * (point.at - done)
+        done = point.at
+    return cpu / done / points[0].micros
+
+
 def judged(name: str, curves: Iterable[Curve]) -> list[Figure]:
     """The ratios of a part's curves, and what an open message takes."""
     part = PARTS[name]
@@ -237,6 +255,9 @@ def judged(name: str, curves: Iterable[Curve]) -> list[Figure]:
         first, last = curve.points[0].at, curve.points[-1].at
         what = f"{part.title.lower()}, {curve.way}: {last:,} against {first:,}"
         found.append(Figure(what, curve.ratio, "of the CPU a line", part.most))
+        if name == "lines":
+            what = f"{part.title.lower()}, {curve.way}: all {last:,} against {first:,}"
+            found.append(Figure(what, whole(curve.points), "of the CPU a line"))
         if name == "open":
             found.append(Figure(f"memory of an open message, {curve.way}", curve.each, "bytes", EACH))
     return found

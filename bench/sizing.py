@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import growing, model
+from bench import model
 from bench.climb import Climb
-from bench.curves import BARE, NONE, SQLITE, emptied, importing
+from bench.curves import BARE, NONE, SQLITE, emptied, importing, stood
 from bench.filled import each_held
 from bench.live import cpu, ready, started
 from bench.measure import made_installation, made_log, measured, program
@@ -135,7 +135,7 @@ def standing(folder: Path) -> tuple[float, float]:
         emptied(folder)
         path = folder / "open.sqlite"
         with Climb([*BARE, str(path)], folder) as child:
-            seen.append(child.feed(growing.standing(number)).memory)
+            seen.append(stood(child, number))
             child.end()
     return (seen[1] - seen[0]) * (1 << 20) / (STANDING[1] - STANDING[0]), each_held(path, "open_message")
 
