@@ -300,14 +300,17 @@ class Correlator:
         """Look at the messages whose time may be over."""
         ending, born, heap = host.ending, host.born, host.heap
         found: list[Message] = []
+        tokens: list[bytes] = []
         while ending and ending[0][0] <= clock:
             found.append(ending.popleft()[1])
         while born and born[0][0] <= clock:
-            names = born.popleft()[1]
-            found += [message for name in names if (message := self.messages.of(host, name)) is not None]
+            tokens += [token for name in born.popleft()[1] if (token := host.messages.get(name)) is not None]
         while heap and heap[0] <= clock:
-            tokens = host.dues.pop(heappop(heap))
-            found += [message for token in tokens if (message := self.messages.find(token)) is not None]
+            tokens += host.dues.pop(heappop(heap))
+        for token in tokens:
+            message = self.messages.find(token) if self.messages.is_due(token, clock) else None
+            if message is not None:
+                found.append(message)
         if found:
             self._end(host, found, clock)
 
@@ -322,6 +325,16 @@ class Correlator:
             heappush(host.heap, second)
         else:
             due.append(message.token)
+
+    def seal(self) -> None:
+        """Seal open messages where too many are not, between lines."""
+        self.messages.seal(self._lay_down)
+
+    def _lay_down(self, message: Message) -> None:
+        """Have a message that is sealed looked at when its time is over, not before: a look unseals it."""
+        due = self._due(message)[1]
+        if due > max(message.look, message.host.clock):
+            self._look_at(message.host, message, due, message.host.clock)
 
     def _due(self, message: Message) -> tuple[str, int]:
         """Return (why a message will be forgotten, when)."""

@@ -72,9 +72,6 @@ class OpenMessages:
         token = message.token
         self._all[token] = self._warm[token] = message
         message.host.messages[message.queue_id] = token
-        for shelf in (self._warm, self._guests):
-            if len(shelf) > shelf.limit:
-                self._seal(shelf)
 
     def note(self, message: Message) -> None:
         """Note that a message changed."""
@@ -154,13 +151,27 @@ class OpenMessages:
 
     # -- sealing
 
-    def _seal(self, shelf: "_Shelf") -> None:
+    def is_due(self, token: bytes, clock: int) -> bool:
+        """Tell whether a message is to be looked at, without unsealing it; False where none is open."""
+        found = self._all.get(token)
+        if isinstance(found, bytes):
+            return int.from_bytes(found[-LOOK:], signed=True) <= clock
+        return found is not None and found.look <= clock
+
+    def seal(self, lay_down: Callable[[Message], None]) -> None:
+        """Seal some where too many are not; whoever calls must hold none. lay_down: told of each before."""
+        for shelf in (self._warm, self._guests):
+            if len(shelf) > shelf.limit:
+                self._seal(shelf, lay_down)
+
+    def _seal(self, shelf: "_Shelf", lay_down: Callable[[Message], None]) -> None:
         """Seal those that stand on a shelf longest, and wait for nothing."""
-        for token, message in list(islice(shelf.items(), AT_ONCE)):
+        for token, message in list(islice(shelf.items(), max(AT_ONCE, len(shelf) - shelf.limit))):
             del shelf[token]
             if message.waiting or message.ended >= 0 or token in self._changed:
                 shelf[token] = message  # at the end
             else:
+                lay_down(message)
                 packed = zlib.compress(encode_message(message), FAST)
                 self._all[token] = packed + message.look.to_bytes(LOOK, signed=True)
                 _hollow(message)

@@ -27,7 +27,7 @@ from sink.core.refusals import Refusal
 from sink.core.rows import SENDER_KIND, Row
 from sink.core.rules import Rules
 from sink.core.settle import NO_SENDER
-from sink.core.state import decode_host, decode_link, decode_message, encode_host
+from sink.core.state import changed_clocks, decode_host, decode_link, decode_message, encode_host
 from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
@@ -388,11 +388,9 @@ class Pipeline:
             links, gone = correlator.links.changes()
             puts |= links
             drops += gone
-            for host in correlator.heard:
-                clock = encode_host(host)
-                if clock != host.kept:
-                    puts[b"host:" + host.name] = host.kept = clock
+            puts |= changed_clocks(correlator.heard)
             correlator.heard.clear()
+        correlator.seal()
         return Batch(rows, rejects, puts, drops, again)
 
     def _count_senders(self, rows: list[Row]) -> None:

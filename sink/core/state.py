@@ -6,7 +6,7 @@ part is the version of what we write. It holds pseudonyms and numbers only (law 
 """
 
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sink.core.facts import Fact
@@ -128,6 +128,16 @@ def decode_link(text: bytes) -> tuple[bytes, bytes, Fact]:
 def encode_host(host: Host) -> bytes:
     """Return a host's log clock as bytes."""
     return marshal.dumps((VERSION, host.clock, host.strays), FORMAT)
+
+
+def changed_clocks(hosts: Iterable[Host]) -> dict[bytes, bytes]:
+    """Return the clocks of hosts that a store does not have as they are, as bytes, and note that it gets them."""
+    found = {}
+    for host in hosts:
+        clock = encode_host(host)
+        if clock != host.kept:
+            found[b"host:" + host.name] = host.kept = clock
+    return found
 
 
 def decode_host(text: bytes, host: Host) -> None:

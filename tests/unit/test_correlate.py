@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sink.core import openmessages
 from sink.core.batch import Batch
 from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, LINGER, MOST_HEADERS, QUIET, UNQUEUED
 from sink.core.facts import LATE
@@ -403,6 +404,35 @@ def test_a_parent_stays_while_a_child_that_inherits_is_open() -> None:
 
 
 # -- how much is kept
+
+
+def test_a_standing_queue_stays_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at it an hour later does not unseal it; what is tried again is sealed again, though no mail comes."""
+    monkeypatch.setattr(openmessages, "MOST_WARM", 10)
+    monkeypatch.setattr(openmessages, "AT_ONCE", 10)
+    play = Play()
+    ids = [b"%05X321A867" % number for number in range(100)]
+    for second, queue_id in enumerate(ids):
+        play.at(second, client(queue_id), active(queue_id=queue_id))
+    held = play.pipe._correlator.messages._all
+
+    def unsealed() -> int:
+        return sum(not isinstance(found, bytes) for found in held.values())
+
+    assert (len(held), unsealed() < 30) == (100, True)
+    for second in range(600, UNQUEUED + 600, 300):
+        play.at(second, CONNECT)
+    assert (len(held), unsealed() < 30) == (100, True)
+    for second, queue_id in enumerate(ids, 2 * UNQUEUED):
+        play.at(second, active(queue_id=queue_id))
+        assert unsealed() < 30
+    last = 2 * UNQUEUED + len(ids) - 1
+    for second in range(last, last + RULES.patience + 1, 500):
+        play.at(second, CONNECT)
+    play.at(last + RULES.patience - 1, CONNECT)
+    assert play.forgotten() == {"out_of_patience": 99}, "each when its own time is over"
+    play.at(last + RULES.patience, CONNECT)
+    assert (play.forgotten(), len(held)) == ({"out_of_patience": 100}, 0)
 
 
 def test_there_is_a_cap_and_the_oldest_goes_first() -> None:
