@@ -11,15 +11,18 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from sink.core.facts import Fact
+from sink.core.addressbook import NO_ADDRESS
+from sink.core.facts import ACTIVE, ARRIVED, SENDER, Fact
 from sink.core.forgetting import Chance, Forgetting
 from sink.core.hosts import Host
 from sink.core.messages import Message, Waiting
+from sink.core.pseudonym import NONE
 from sink.core.state import decode_message, encode_message, first_of
 
 MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
-AT_ONCE = 200  # that are looked at for sealing; and so many of those that were sealed before are not, besides
+AT_ONCE = 200  # that are looked at for sealing, at least; so many of those that were sealed before are not, besides
 FAST = 1  # zlib's level: others take as much memory
+A_SECOND = 1_800_000_000  # UTC, of January 2027
 LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
@@ -166,14 +169,14 @@ class OpenMessages:
 
     def _seal(self, shelf: "_Shelf", lay_down: Callable[[Message], None]) -> None:
         """Seal those that stand on a shelf longest, and wait for nothing."""
-        for token, message in list(islice(shelf.items(), max(AT_ONCE, len(shelf) - shelf.limit))):
+        grown = len(shelf) - shelf.limit + AT_ONCE // 2  # since the last time
+        for token, message in list(islice(shelf.items(), 2 * grown)):
             del shelf[token]
             if message.waiting or message.ended >= 0 or token in self._changed:
                 shelf[token] = message  # at the end
             else:
                 lay_down(message)
-                packed = zlib.compress(encode_message(message), FAST)
-                self._all[token] = packed + message.look.to_bytes(LOOK, signed=True)
+                self._all[token] = _packed(encode_message(message)) + message.look.to_bytes(LOOK, signed=True)
                 _hollow(message)
         shelf.limit = max(shelf.least, len(shelf) + AT_ONCE // 2)
 
@@ -191,6 +194,23 @@ def _hollow(message: Message) -> None:
     message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
 
 
+def _typical() -> bytes:
+    """Return a state like most of those that are sealed: zlib is told of it, and packs what they share to nothing."""
+    message = Message(NONE, Host(b"mx1"), NONE, 1, A_SECOND, {})
+    sender, size, arrived = (SENDER, ("plain", NO_ADDRESS, NO_ADDRESS, 0)), (ACTIVE, (1_000, 1)), (ARRIVED, A_SECOND)
+    message.facts = [(A_SECOND, *fact, b"000000") for fact in (sender, size, arrived, sender, size)]
+    message.active = True
+    return encode_message(message)
+
+
+_TYPICAL = _typical()
+
+
+def _packed(state: bytes) -> bytes:
+    packer = zlib.compressobj(FAST, wbits=-zlib.MAX_WBITS, zdict=_TYPICAL)
+    return packer.compress(state) + packer.flush()
+
+
 def _unpacked(sealed: bytes) -> bytes:
     """Return the state of a sealed message."""
-    return zlib.decompress(sealed[:-LOOK])
+    return zlib.decompressobj(-zlib.MAX_WBITS, zdict=_TYPICAL).decompress(sealed[:-LOOK])
