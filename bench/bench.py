@@ -23,11 +23,9 @@ from pathlib import Path
 
 from bench import measure, table
 from bench.contenders import IMPORT, SCRUB, Contender, Course, all_of_them, few
-from bench.measure import CACHE, ROOT, Kind, Run, made_installation, made_log, measured, program
+from bench.measure import Kind, Run, made_log
 from bench.mixes import HEADERS, MIXES
-from bench.table import PAGE
 
-__all__ = ["CACHE", "PAGE", "ROOT", "made_installation", "made_log", "measured", "program"]  # by their old address
 FLOOR = 300_000  # lines per CPU second
 MEMORY = 60.0  # MB
 SHARE = 0.5  # of import's speed that scrub must have
