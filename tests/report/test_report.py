@@ -47,7 +47,9 @@ def test_years_are_told_by_month(day: Program, tmp_path: Path) -> None:
     with sqlite3.connect(other.store) as store:
         store.execute("ATTACH ? AS day", (str(day.store),))
         store.execute("INSERT INTO delivery SELECT * FROM day.delivery")
-        first = "(SELECT id FROM delivery ORDER BY id LIMIT 1)"
+        # A message's only row, so that it is final whenever it was.
+        alone = "GROUP BY host, queue_id HAVING count(*) = 1 AND status = 'sent' AND NOT is_internal"
+        first = f"(SELECT id FROM delivery {alone} LIMIT 1)"
         store.execute(f"UPDATE delivery SET logged_second = logged_second - 2 * 366 * 86400 WHERE id = {first}")
     store.close()
     months = [row["month"] for row in Read(ask(other, "report").out).tables["Mail by month"]]
