@@ -7,15 +7,10 @@
 import gc
 import os
 import sys
-from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 
-from bench import generate
-from sink.core.epochs import Epoch
+from bench import cost
 from sink.core.pipeline import Pipeline
-from sink.core.rules import Rules
-from sink.core.syslog import Reader
 from sink.service.live import STREAM
 from sink.sources.framer import Framer
 from sink.stores.sqlite import SqliteStore
@@ -25,13 +20,7 @@ CHUNK = 1 << 16  # bytes, as an archive reads them
 
 def pipeline(journal: bool) -> Pipeline:
     """As an operator of the generated hosts has it, but that no message is forgotten because there are too many."""
-    rules = Rules(
-        local_domains=frozenset({b"example.com"}), trusted_networks=(ip_network("192.0.2.0/28"),),
-        header_tokens=(generate.TOKEN,),
-    )  # fmt: skip
-    return Pipeline(
-        replace(rules, most_messages=1 << 40), [Epoch(1, None, None, bytes(32))], bytes(32), Reader(), journal
-    )
+    return cost.pipeline(journal, most_messages=1 << 40)
 
 
 def main(path: str | None) -> None:

@@ -77,24 +77,27 @@ class Course:
 
 def few(course: Course) -> list[Contender]:
     """Those that a mix is told by."""
-    found = [
+    return plain(course) + peers(course, [PFLOGSUMM])
+
+
+def plain(course: Course) -> list[Contender]:
+    """Reading, and what an import does with and without its store."""
+    return [
         course.contender(READING, sys.executable, "-c", READ, str(course.log)),
         Contender(IMPORT, lambda: course.imported(course.log), course.lines),
         Contender(BARE, course.bare, course.lines),
     ]
-    return found + peers(course, [PFLOGSUMM])
 
 
 def all_of_them(course: Course, stack: ExitStack, kind: Kind) -> list[Contender]:
     """All; the stack ends what they need meanwhile."""
-    found = few(course)[:3]
-    found += [
-        Contender("... of .gz", lambda: course.imported(packed(course.log)), course.lines),
+    return [
+        *plain(course), Contender("... of .gz", lambda: course.imported(packed(course.log)), course.lines),
         *database(course, stack), *of_hosts(course, kind), *confirmed(course),
         course.contender(SCRUB, *program(course.folder), "scrub", str(course.log)),
         course.contender("zcat", "/usr/bin/zcat", str(packed(course.log))),
+        *peers(course, [PFLOGSUMM, "postfix-logsums", "logwatch"]),
     ]  # fmt: skip
-    return found + peers(course, [PFLOGSUMM, "postfix-logsums", "logwatch"])
 
 
 def database(course: Course, stack: ExitStack) -> list[Contender]:

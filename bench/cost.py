@@ -31,13 +31,13 @@ CHUNK = 500  # lines at a time
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def pipeline() -> Pipeline:
-    """As an operator of the generated hosts has it."""
+def pipeline(journal: bool = False, **others: Any) -> Pipeline:
+    """As an operator of the generated hosts has it; others: of Rules."""
     rules = Rules(
         local_domains=frozenset({b"example.com"}), trusted_networks=(ip_network("192.0.2.0/28"),),
-        header_tokens=(generate.TOKEN,),
+        header_tokens=(generate.TOKEN,), **others,
     )  # fmt: skip
-    return Pipeline(rules, [Epoch(1, None, None, bytes(32))], bytes(32), Reader())
+    return Pipeline(rules, [Epoch(1, None, None, bytes(32))], bytes(32), Reader(), journal)
 
 
 def counted() -> Counter[str]:

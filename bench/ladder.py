@@ -10,24 +10,15 @@ each, as the last rung makes. CPU seconds, the least of three runs in turns.
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.cost import pipeline
+from bench.pipeline import chunks, fed
 from sink.core import pseudonym
 from sink.core.syslog import Reader
-from sink.sources.framer import Framer
 
-CHUNK = 1 << 16  # bytes, as an archive reads them
 ROUNDS = 3
-
-
-def chunks(path: Path) -> Iterator[list[bytes]]:
-    """The lines of a file as an import gets them."""
-    framer = Framer()
-    with path.open("rb") as log:
-        while data := log.read(CHUNK):
-            yield framer.lines(data)
 
 
 def reading(path: Path) -> None:
@@ -61,14 +52,6 @@ def texts(path: Path) -> None:
                 parse(tags[tag][0], word, text)
 
 
-def whole(path: Path) -> None:
-    """Correlate, and make rows."""
-    pipe = pipeline()
-    for some in chunks(path):
-        pipe.feed(some)
-    pipe.flush()
-
-
 def hashes(path: Path) -> int:
     """Count the HMACs of the last rung."""
     number = 0
@@ -86,7 +69,7 @@ def hashes(path: Path) -> int:
 
     pseudonym.keyed = counting
     try:
-        whole(path)
+        fed(path)
     finally:
         pseudonym.keyed = keyed
     return number
@@ -102,9 +85,9 @@ def main(name: str) -> None:
         for _ in range(many):
             digest(b"user123@example.com.")
 
-    rungs: dict[str, Callable[[Path], None]] = {
+    rungs: dict[str, Callable[[Path], object]] = {
         "read": reading, "... lines cut": lines, "... headers cut": headers, "... texts parsed, names hashed": texts,
-        "... correlated, and rows": whole, "hashing alone": hashing,
+        "... correlated, and rows": fed, "hashing alone": hashing,
     }  # fmt: skip
     least = dict.fromkeys(rungs, 1e9)
     gc.disable()  # as an import

@@ -5,6 +5,8 @@
 
 import gc
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from bench.cost import pipeline
 from sink.sources.framer import Framer
@@ -12,17 +14,24 @@ from sink.sources.framer import Framer
 CHUNK = 1 << 16  # bytes, as an archive reads them
 
 
-def main(path: str) -> None:
-    """Feed all lines, and let all rows leave."""
-    gc.disable()  # as an import
-    framer, pipe, rows = Framer(), pipeline(), 0
-    with open(path, "rb") as log:
+def chunks(path: Path) -> Iterator[list[bytes]]:
+    """The lines of a file as an import gets them."""
+    framer = Framer()
+    with path.open("rb") as log:
         while data := log.read(CHUNK):
-            batch = pipe.feed(framer.lines(data))
-            rows += len(batch.rows) + len(batch.rejects)
+            yield framer.lines(data)
+
+
+def fed(path: Path) -> int:
+    """Feed all lines, and let all rows leave; return how many they are."""
+    pipe, rows = pipeline(), 0
+    for lines in chunks(path):
+        batch = pipe.feed(lines)
+        rows += len(batch.rows) + len(batch.rejects)
     batch = pipe.flush()
-    print(rows + len(batch.rows) + len(batch.rejects))
+    return rows + len(batch.rows) + len(batch.rejects)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    gc.disable()  # as an import
+    print(fed(Path(sys.argv[1])))
