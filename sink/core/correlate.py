@@ -11,27 +11,25 @@ from heapq import heappop, heappush
 from typing import Any
 
 from sink.core.deliveries import Link
+from sink.core.ends import Ends
 from sink.core.facts import ACTIVE, ARRIVED, CUT, END, FIRST_HEADER, LATE, MESSAGE_ID, PARENT, SENDER, Fact, compact
 from sink.core.headers import Facts
 from sink.core.hosts import Host, Standing
-from sink.core.links import LINGER, Links
+from sink.core.links import Links
 from sink.core.messages import Message, Waiting
 from sink.core.openmessages import OpenMessages
 from sink.core.rows import Row
 from sink.core.rules import Rules
-from sink.core.settle import MOST_LINKS, Settler
+from sink.core.settle import Settler
 
 # Law 4's times, in seconds
 HOLD = 7  # a row leaves when its host's log clock is this much past it
 QUIET = 10.0  # or after this much wall clock without a newer line
-UNQUEUED = 3_600  # one that was never active
 AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
 AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
-LATER = 1 << 62  # no look is due
-LONGEST_WAIT = 2  # looks at one that a child holds are at most LINGER << this apart
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
 
 
@@ -49,6 +47,7 @@ class Correlator:
         self._journal = journal
         self._rules = rules
         self._counts = counts
+        self._ends = Ends(rules, counts, self.messages)
         self._settler = Settler(rules.plain_queue_id, self.messages)
 
     def host(self, name: bytes) -> Host:
@@ -93,7 +92,7 @@ class Correlator:
             self._settle(host, heappop(order))
         if host.naming and host.naming[0][0] <= second:
             self.links.forget(host, second)
-        self._end_due(host, second)
+        self._ends.move(host, second)
 
     def tick(self, now: float) -> None:
         """Let wall clock (any seconds that only grow) pass: rows of quiet hosts leave, old messages end."""
@@ -105,7 +104,7 @@ class Correlator:
             if quiet < QUIET:
                 continue
             self._release(host, list(host.slots))
-            self._end_due(host, host.clock + int(quiet))
+            self._ends.move(host, host.clock + int(quiet))
 
     def standing(self) -> Standing:
         """Return how the stream stands."""
@@ -155,14 +154,7 @@ class Correlator:
             fact = self.links.take(host, queue_id)
             if fact is not None:
                 message.facts.append(fact)
-        due, born = second + UNQUEUED, host.born
-        if due <= host.clock or (born and born[-1][0] > due):  # it keeps its order
-            self._look_at(host, message, due, host.clock)
-        else:
-            if not born or born[-1][0] != due:
-                born.append((due, []))
-            born[-1][1].append(queue_id)
-            message.look = due
+        self._ends.note_new(host, message, second)
         if len(self.messages) > self._rules.most_messages:
             self._evict(message)
         return message
@@ -207,12 +199,7 @@ class Correlator:
         """Note an end, a parent, a header; False where a message has more header facts than are kept."""
         if kind == END:
             message.end(second)
-            due, ending = second + LINGER, host.ending
-            if due <= host.clock or (ending and ending[-1][0] > due):  # it keeps its order
-                self._look_at(host, message, due, host.clock)
-            else:
-                ending.append((due, message))
-                message.look = min(message.look, due)
+            self._ends.note_end(host, message, second)
         elif kind == PARENT:
             self._name_parent(host, message, value[1])
         elif kind >= FIRST_HEADER:
@@ -292,92 +279,13 @@ class Correlator:
             if second not in host.slots:
                 heappush(host.order, second)
             host.slots.setdefault(second, []).append(message)
-        self._look_at(host, message, self._due(message)[1], host.clock)
+        self._ends.take_up(message)
 
     # -- ends
 
-    def _end_due(self, host: Host, clock: int) -> None:
-        """Look at the messages whose time may be over."""
-        ending, born, heap = host.ending, host.born, host.heap
-        found: list[Message] = []
-        tokens: list[bytes] = []
-        while ending and ending[0][0] <= clock:
-            found.append(ending.popleft()[1])
-        while born and born[0][0] <= clock:
-            tokens += [token for name in born.popleft()[1] if (token := host.messages.get(name)) is not None]
-        while heap and heap[0] <= clock:
-            tokens += host.dues.pop(heappop(heap))
-        for token in tokens:
-            message = self.messages.find(token) if self.messages.is_due(token, clock) else None
-            if message is not None:
-                found.append(message)
-        if found:
-            self._end(host, found, clock)
-
-    def _look_at(self, host: Host, message: Message, second: int, clock: int) -> None:
-        """Look at a message in a second; where that is over, whole minutes after it, whoever looks."""
-        if second <= clock:
-            second = clock + LINGER - (clock - second) % LINGER
-        message.look = second
-        due = host.dues.get(second)
-        if due is None:
-            host.dues[second] = [message.token]
-            heappush(host.heap, second)
-        else:
-            due.append(message.token)
-
     def seal(self) -> None:
         """Seal open messages where too many are not, between lines."""
-        self.messages.seal(self._lay_down)
-
-    def _lay_down(self, message: Message) -> None:
-        """Have a message that is sealed looked at when its time is over, not before: a look unseals it."""
-        due = self._due(message)[1]
-        if due > max(message.look, message.host.clock):
-            self._look_at(message.host, message, due, message.host.clock)
-
-    def _due(self, message: Message) -> tuple[str, int]:
-        """Return (why a message will be forgotten, when)."""
-        if message.ended >= 0:
-            return "ended", message.ended + LINGER
-        if not message.active:
-            return "never_active", message.last + UNQUEUED
-        return "out_of_patience", message.last + self._rules.patience
-
-    def _end(self, host: Host, found: list[Message], clock: int) -> None:
-        """Forget the messages whose time is over; look again later at those whose time is not."""
-        over: list[tuple[Message, str, int]] = []
-        for message in found:
-            if message.look > clock or message.gone:
-                continue
-            message.look = LATER  # it may be found twice
-            why, due = self._due(message)
-            if due > clock:
-                self._look_at(host, message, due, clock)
-            else:
-                over.append((message, why, due))
-        # A message stays while a child is open; of a chain that is over at once, the last goes first.
-        for _ in range(MOST_LINKS):
-            kept = []
-            for message, why, due in over:
-                # Not for ever: a reply may name any queue id, so that two messages can wait for each other.
-                children = clock < due + self._rules.patience and message.children
-                if message.waiting or (children and any([child in host.messages for child in children])):
-                    kept.append((message, why, due))
-                else:
-                    self._forget(message, why)
-            if not kept or len(kept) == len(over):
-                break
-            over = kept
-        for message, _, due in kept:
-            # A child may stay for days: less and less often, and by the message's own time, whoever looks.
-            minutes = (clock - due) // LINGER
-            wait = LINGER << min(minutes.bit_length(), LONGEST_WAIT)
-            self._look_at(host, message, due + wait + (clock - due) // wait * wait, clock)
-
-    def _forget(self, message: Message, why: str) -> None:
-        self.messages.remove(message)
-        self._counts["forgotten_" + why] += 1
+        self.messages.seal(self._ends.lay_down)
 
     def _evict(self, fresh: Message) -> None:
         """Forget the oldest messages: there are more than the operator allows."""
@@ -395,4 +303,4 @@ class Correlator:
         """Forget a message before its time; its own rows leave before."""
         for second in sorted({attempt[0] for attempt in message.waiting}):
             self._settler.settle(message, second, second + LATE, self.rows)
-        self._forget(message, why)
+        self._ends.forget(message, why, message.host.clock)

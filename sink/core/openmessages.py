@@ -5,25 +5,21 @@ are kept sealed, as the bytes that a store keeps, packed, in a fifth of the memo
 was.
 """
 
-import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from sink.core.addressbook import NO_ADDRESS
-from sink.core.facts import ACTIVE, ARRIVED, SENDER, Fact
+from sink.core.facts import Fact
 from sink.core.forgetting import Chance, Forgetting
 from sink.core.hosts import Host
+from sink.core.links import LINGER
 from sink.core.messages import Message, Waiting
-from sink.core.pseudonym import NONE
+from sink.core.sealed import Seals, look_of
 from sink.core.state import decode_message, encode_message, first_of
 
 MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing, at least; so many of those that were sealed before are not, besides
-FAST = 1  # zlib's level: others take as much memory
-A_SECOND = 1_800_000_000  # UTC, of January 2027
-LOOK = 8  # bytes behind the state of a sealed message: when it will be looked at
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []
 NO_READERS: dict[bytes, Any] = {}
@@ -47,6 +43,7 @@ class OpenMessages:
         self, host_of: Callable[[bytes], Host], readers_of: Callable[[int], dict[bytes, Any]], journal: bool
     ) -> None:
         self._host_of = host_of
+        self._seals = Seals(host_of)
         self._readers_of = readers_of
         self._journal = journal
         self._all: dict[bytes, Message | bytes] = {}
@@ -107,8 +104,9 @@ class OpenMessages:
 
     def since(self) -> int | None:
         """Return the first second of the message that was opened first, None where none is open."""
-        found = next(iter(self._all.values()), None)
-        return first_of(_unpacked(found)) if isinstance(found, bytes) else None if found is None else found.first
+        for token, found in self._all.items():
+            return first_of(self._seals.state(token, found)) if isinstance(found, bytes) else found.first
+        return None
 
     def has_news(self) -> bool:
         """Tell whether changes() would give anything."""
@@ -123,7 +121,7 @@ class OpenMessages:
     def states(self) -> dict[bytes, bytes]:
         """Return the state of each message, by token."""
         return {
-            token: _unpacked(found) if isinstance(found, bytes) else encode_message(found)
+            token: self._seals.state(token, found) if isinstance(found, bytes) else encode_message(found)
             for token, found in self._all.items()
         }
 
@@ -136,7 +134,7 @@ class OpenMessages:
         bounds = [bound for bound, _ in ordered]
         groups: dict[int, frozenset[bytes]] = {}
         for token, found in list(self._all.items()):
-            text = _unpacked(found) if isinstance(found, bytes) else encode_message(found)
+            text = self._seals.state(token, found) if isinstance(found, bytes) else encode_message(found)
             at = bisect_left(bounds, first_of(text))
             if at == len(bounds):
                 continue
@@ -158,31 +156,34 @@ class OpenMessages:
         """Tell whether a message is to be looked at, without unsealing it; False where none is open."""
         found = self._all.get(token)
         if isinstance(found, bytes):
-            return int.from_bytes(found[-LOOK:], signed=True) <= clock
+            return look_of(found) <= clock
         return found is not None and found.look <= clock
 
     def seal(self, lay_down: Callable[[Message], None]) -> None:
         """Seal some where too many are not; whoever calls must hold none. lay_down: told of each before."""
-        for shelf in (self._warm, self._guests):
+        # Who is met again once will be met again.
+        for shelf, seal in ((self._warm, self._seals.tight), (self._guests, self._seals.quick)):
             if len(shelf) > shelf.limit:
-                self._seal(shelf, lay_down)
+                self._seal(shelf, seal, lay_down)
 
-    def _seal(self, shelf: "_Shelf", lay_down: Callable[[Message], None]) -> None:
+    def _seal(
+        self, shelf: "_Shelf", seal: Callable[[Message], bytes], lay_down: Callable[[Message], None]
+    ) -> None:
         """Seal those that stand on a shelf longest, and wait for nothing."""
         grown = len(shelf) - shelf.limit + AT_ONCE // 2  # since the last time
         for token, message in list(islice(shelf.items(), 2 * grown)):
             del shelf[token]
-            if message.waiting or message.ended >= 0 or token in self._changed:
+            goes = message.ended >= 0 and message.look <= message.ended + 2 * LINGER  # else a child holds it
+            if message.waiting or goes or token in self._changed:
                 shelf[token] = message  # at the end
             else:
                 lay_down(message)
-                self._all[token] = _packed(encode_message(message)) + message.look.to_bytes(LOOK, signed=True)
+                self._all[token] = seal(message)
                 _hollow(message)
         shelf.limit = max(shelf.least, len(shelf) + AT_ONCE // 2)
 
     def _unsealed(self, token: bytes, sealed: bytes) -> Message:
-        message = decode_message(token, _unpacked(sealed), self._host_of)
-        message.look = int.from_bytes(sealed[-LOOK:], signed=True)
+        message = self._seals.open(token, sealed)
         message.readers = NO_READERS if token in self.forgetting else self._readers_of(message.epoch)
         self._all[token] = self._guests[token] = message
         return message
@@ -192,25 +193,3 @@ def _hollow(message: Message) -> None:
     """Empty a message's object, which a cache by queue id may go on knowing for a while."""
     message.gone = True
     message.facts, message.waiting, message.children, message.readers = NO_FACTS, NO_ATTEMPTS, (), NO_READERS
-
-
-def _typical() -> bytes:
-    """Return a state like most of those that are sealed: zlib is told of it, and packs what they share to nothing."""
-    message = Message(NONE, Host(b"mx1"), NONE, 1, A_SECOND, {})
-    sender, size, arrived = (SENDER, ("plain", NO_ADDRESS, NO_ADDRESS, 0)), (ACTIVE, (1_000, 1)), (ARRIVED, A_SECOND)
-    message.facts = [(A_SECOND, *fact, b"000000") for fact in (sender, size, arrived, sender, size)]
-    message.active = True
-    return encode_message(message)
-
-
-_TYPICAL = _typical()
-
-
-def _packed(state: bytes) -> bytes:
-    packer = zlib.compressobj(FAST, wbits=-zlib.MAX_WBITS, zdict=_TYPICAL)
-    return packer.compress(state) + packer.flush()
-
-
-def _unpacked(sealed: bytes) -> bytes:
-    """Return the state of a sealed message."""
-    return zlib.decompressobj(-zlib.MAX_WBITS, zdict=_TYPICAL).decompress(sealed[:-LOOK])

@@ -10,7 +10,8 @@ import pytest
 
 from sink.core import openmessages
 from sink.core.batch import Batch
-from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, LINGER, MOST_HEADERS, QUIET, UNQUEUED
+from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, MOST_HEADERS, QUIET
+from sink.core.ends import LINGER, UNQUEUED
 from sink.core.facts import LATE
 from sink.core.pipeline import Pipeline
 from tests.golden_runner import RULES, stamp_iso
