@@ -6,6 +6,7 @@ child is open is held, since the child's rows may ask for it, and goes when the 
 
 from collections import Counter
 from heapq import heappop, heappush
+from operator import itemgetter
 
 from sink.core.facts import PARENT
 from sink.core.hosts import Host
@@ -17,6 +18,7 @@ from sink.core.settle import MOST_LINKS
 
 UNQUEUED = 3_600  # one that was never active
 LATER = 1 << 62  # no look is due
+_KIND_OF = itemgetter(1)
 LONGEST_WAIT = 6  # looks at one that is held are at most LINGER << this apart
 
 
@@ -53,10 +55,11 @@ class Ends:
         self._look_at(message.host, message, self._due(message)[1], message.host.clock)
 
     def lay_down(self, message: Message) -> None:
-        """Have a message that is sealed looked at when its time is over, not before: a look unseals it."""
-        due = self._due(message)[1]
-        if due > max(message.look, message.host.clock):
-            self._look_at(message.host, message, due, message.host.clock)
+        """Have a message that is sealed looked at when its time is over, not long before: a look unseals it."""
+        due, clock = self._due(message)[1], message.host.clock
+        # Each second to look at it stays noted: one that is tried again each hour shall not have a hundred of them.
+        if message.look - clock < (due - clock) // 2:
+            self._look_at(message.host, message, due, clock)
 
     def move(self, host: Host, clock: int) -> None:
         """Look at the messages whose time may be over by a second."""
@@ -79,7 +82,8 @@ class Ends:
     def forget(self, message: Message, why: str, clock: int) -> None:
         """Forget a message; whom it held is looked at within a minute."""
         host = message.host
-        parents = [fact[2][1] for fact in message.facts if fact[1] == PARENT]
+        facts = message.facts
+        parents = [fact[2][1] for fact in facts if fact[1] == PARENT] if PARENT in map(_KIND_OF, facts) else ()
         self._messages.remove(message)
         self._counts["forgotten_" + why] += 1
         for queue_id in parents:

@@ -18,7 +18,7 @@ from sink.core.messages import Message, Waiting
 from sink.core.sealed import Seals, look_of
 from sink.core.state import decode_message, encode_message, first_of
 
-MOST_WARM = 7_000  # that are not sealed, besides those whose rows wait
+MOST_WARM = 1_000  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing, at least; so many of those that were sealed before are not, besides
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []

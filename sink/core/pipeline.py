@@ -32,7 +32,7 @@ from sink.core.syslog import MOST_LINE, Reader
 from sink.core.tags import Program
 
 NOWHERE = Host(b"")
-MOST_RECENT = 2_000  # queue ids whose message is found without a token
+MOST_RECENT = 1_000  # queue ids whose message is found without a token
 FIRST_WORD = re.compile(rb"[^ =]++")
 REFUSING = frozenset({b"reject:", b"milter-reject:", b"milter-header-reject:", b"proxy-reject:"})
 

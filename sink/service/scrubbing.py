@@ -13,7 +13,6 @@ from sink.config import Config, FileSeal
 from sink.core.clients import turned_away, with_address
 from sink.core.epochs import Epoch
 from sink.core.rules import Rules
-from sink.core.scrub import Scrubber
 from sink.core.syslog import Reader
 from sink.fault import CONFIG, Fault
 from sink.keys.epochs import Keyring
@@ -72,6 +71,8 @@ class Scrubbing:
     def __init__(
         self, outputs: Outputs, rules: Rules, keys: Keyring, reader: Reader, state: dict[bytes, bytes]
     ) -> None:
+        from sink.core.scrub import Scrubber  # a MB, which a daemon without such files does without
+
         epochs = [Epoch(epoch.number, epoch.since, epoch.until, epoch.secret) for epoch in keys.epochs]
         self.outputs = outputs
         self._scrubber = Scrubber(rules, epochs, reader, keys.correlation)
