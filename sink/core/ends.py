@@ -19,7 +19,7 @@ from sink.core.settle import MOST_LINKS
 UNQUEUED = 3_600  # one that was never active
 LATER = 1 << 62  # no look is due
 _KIND_OF = itemgetter(1)
-LONGEST_WAIT = 6  # looks at one that is held are at most LINGER << this apart
+LONGEST_WAIT = 10  # looks at one that is held are at most LINGER << this apart
 
 
 class Ends:
