@@ -143,4 +143,5 @@ class Ends:
             # one of many parents. So it is looked at less and less often, and by its own time, whoever looks.
             minutes = (clock - due) // LINGER
             wait = LINGER << min(minutes.bit_length(), LONGEST_WAIT)
-            self._look_at(host, message, due + wait + (clock - due) // wait * wait, clock)
+            second, last = due + wait + (clock - due) // wait * wait, due + self._rules.patience
+            self._look_at(host, message, min(second, last) if clock < last else second, clock)
