@@ -71,7 +71,8 @@ class Ends:
         while born and born[0][0] <= clock:
             tokens += [token for name in born.popleft()[1] if (token := host.messages.get(name)) is not None]
         while heap and heap[0] <= clock:
-            tokens += host.dues.pop(heappop(heap))
+            due = host.dues.pop(heappop(heap))
+            tokens += [due] if isinstance(due, bytes) else due
         for token in tokens:
             message = self._messages.find(token) if self._messages.is_due(token, clock) else None
             if message is not None:
@@ -100,8 +101,10 @@ class Ends:
         message.look = second
         due = host.dues.get(second)
         if due is None:
-            host.dues[second] = [message.token]
+            host.dues[second] = message.token
             heappush(host.heap, second)
+        elif isinstance(due, bytes):
+            host.dues[second] = [due, message.token]
         else:
             due.append(message.token)
 

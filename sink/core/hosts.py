@@ -39,7 +39,7 @@ class Host:
         # two queues do; the few that are looked at again go by a heap.
         self.ending: deque[tuple[int, Message]] = deque()
         self.born: deque[tuple[int, list[bytes]]] = deque()  # queue ids: most messages are gone by then
-        self.dues: dict[int, list[bytes]] = {}  # their tokens
+        self.dues: dict[int, bytes | list[bytes]] = {}  # their tokens; one that is alone stands for itself
         self.heap: list[int] = []  # the seconds of dues
         self.recent: dict[bytes, Message] = {}  # by queue id in clear, in RAM only: found without a token
         self.messages: dict[bytes, bytes] = {}  # tokens of the open messages, by queue id

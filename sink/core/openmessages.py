@@ -1,8 +1,7 @@
 """The open messages of one stream: by token, and by host and queue id.
 
 There may be a hundred thousand of them, most of which wait in Postfix's queue for days. Those that were not met lately
-are kept sealed, as the bytes that a store keeps, packed, in a fifth of the memory; whoever asks for one finds it as it
-was.
+are kept sealed, in a fifth of the memory; whoever asks for one finds it as it was.
 """
 
 from bisect import bisect_left
@@ -18,7 +17,7 @@ from sink.core.messages import Message, Waiting
 from sink.core.sealed import Seals, look_of
 from sink.core.state import decode_message, encode_message, first_of
 
-MOST_WARM = 1_000  # that are not sealed, besides those whose rows wait
+MOST_WARM = 500  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing, at least; so many of those that were sealed before are not, besides
 NO_FACTS: list[Fact] = []
 NO_ATTEMPTS: list[Waiting] = []

@@ -1,7 +1,7 @@
 """Open messages in few bytes, in memory only, and back.
 
-Two ways: tight is a state as a store keeps it, packed by zlib; quick takes a quarter of that time and some 20 bytes
-more. Most messages that wait are tried again in turn, and each time are taken out and put back: they go the quick way.
+Two ways: tight is the state as a store keeps it, packed by zlib; quick takes half of that time, and some 20 bytes more.
+Most messages that wait are tried again in turn, and each time are taken out and put back: they go the quick way.
 """
 
 import marshal

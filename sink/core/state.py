@@ -68,9 +68,10 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
         raise _DAMAGED from None
     if any(len(attempt) != WAITING for attempt in waiting):
         raise _DAMAGED
-    values: dict[Any, Any] = {}  # retries say the same again
+    values: dict[tuple[int, Any], Any] = {}  # retries say the same again; by kind, since 1 and 1.0 are one key
     message.facts = [
-        (second, kind, values.setdefault(value, value), micros) for second, kind, value, micros in map(_fact, facts)
+        (second, kind, values.setdefault((kind, value), value), micros)
+        for second, kind, value, micros in map(_fact, facts)
     ]
     message.waiting = waiting
     message.children = children

@@ -26,7 +26,7 @@ from sink.service.sources import Connection, Datagrams, Pipe, Source
 from sink.service.words import Seldom, say
 
 LATEST = 0.8  # seconds until what nobody waits for is committed
-MOST_ROWS = 2_500  # that wait for a commit: fewer cost more writing, more cost memory
+MOST_ROWS = 750  # that wait for a commit: fewer cost more writing, more cost memory
 TICK = 1.0  # seconds between looks at the clock
 RETRY = 0.5  # seconds between tries of a store that can't take more
 ANEW = 60.0  # seconds between tries to begin anew

@@ -404,6 +404,22 @@ def test_a_parent_stays_while_a_child_that_inherits_is_open() -> None:
     assert play.forgotten() == {"ended": 2}
 
 
+def test_a_parent_goes_soon_after_its_child() -> None:
+    """Also where the child stayed for a day: its end has the parent looked at, which by itself is looked at seldom."""
+    play = Play()
+    play.at(0, client(), message_id(), active())
+    play.at(1, to(said=b"250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as " + OTHER))
+    play.at(1, OTHER + b": client=localhost[127.0.0.1]", active(queue_id=OTHER), removed())
+    day = 24 * HOUR + 500
+    for second in range(500, day, 500):
+        play.at(second, CONNECT)
+    play.at(day, to(b"carol", OTHER), removed(OTHER))
+    play.at(day + LINGER, CONNECT)
+    assert play.forgotten() == {"ended": 1}
+    play.at(day + 3 * LINGER, CONNECT)
+    assert play.forgotten() == {"ended": 2}
+
+
 # -- how much is kept
 
 
@@ -434,6 +450,22 @@ def test_a_standing_queue_stays_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert play.forgotten() == {"out_of_patience": 99}, "each when its own time is over"
     play.at(last + RULES.patience, CONNECT)
     assert (play.forgotten(), len(held)) == ({"out_of_patience": 100}, 0)
+
+
+def test_what_is_tried_again_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that it is sealed its time is over later; not each of these times is noted."""
+    monkeypatch.setattr(openmessages, "MOST_WARM", 10)
+    monkeypatch.setattr(openmessages, "AT_ONCE", 10)
+    play = Play()
+    ids = [b"%05X321A867" % number for number in range(50)]
+    for second, queue_id in enumerate(ids):
+        play.at(second, client(queue_id), active(queue_id=queue_id))
+    for hour in range(1, 24):
+        for second, queue_id in enumerate(ids, hour * HOUR):
+            play.at(second, active(queue_id=queue_id))
+    (host,) = play.pipe._correlator.hosts.values()
+    noted = sum(1 if isinstance(tokens, bytes) else len(tokens) for tokens in host.dues.values())
+    assert noted <= 3 * len(ids)
 
 
 def test_there_is_a_cap_and_the_oldest_goes_first() -> None:
