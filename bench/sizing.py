@@ -21,6 +21,7 @@ from bench.filled import each_held
 from bench.live import cpu, ready, started
 from bench.measure import made_installation, made_log, measured, program
 from bench.model import Constants, Counts, Way, composed, fitted, generated
+from sink.core.openmessages import MOST_WARM
 
 Table = tuple[str, list[str], list[list[str]]]  # a name, heads, rows
 LINES = 100_000  # of each log
@@ -192,7 +193,8 @@ def weighed(weights: Weights) -> Table:
         for store, (row, indexed, _) in weights.rows.items()
     ]
     found += [[f"a refusal, {store}", f"{refusal:.0f}", ""] for store, (_, _, refusal) in weights.rows.items()]
-    found.append(["an open message, memory", f"{weights.memory:.0f}", "beyond the first 7,000, which are kept ready"])
+    warm = f"beyond the first {MOST_WARM}, which are kept ready"
+    found.append(["an open message, memory", f"{weights.memory:.0f}", warm])
     found.append(["an open message, daemon's store", f"{weights.state:.0f}", "gone when it ends"])
     return "bytes", ["", "bytes", ""], found
 
