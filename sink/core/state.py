@@ -66,13 +66,18 @@ def decode_message(token: bytes, text: bytes, host_of: Callable[[bytes], Host]) 
         ) = plain  # fmt: skip
     except ValueError:
         raise _DAMAGED from None
-    if any(len(attempt) != WAITING for attempt in waiting):
+    if not _is_fraction(message.first_micros):
+        raise _DAMAGED
+    if any(not isinstance(attempt, tuple) or len(attempt) != WAITING for attempt in waiting):
         raise _DAMAGED
     values: dict[tuple[int, Any], Any] = {}  # retries say the same again; by kind, since 1 and 1.0 are one key
-    message.facts = [
-        (second, kind, values.setdefault((kind, value), value), micros)
-        for second, kind, value, micros in map(_fact, facts)
-    ]
+    try:
+        message.facts = [
+            (second, kind, values.setdefault((kind, value), value), micros)
+            for second, kind, value, micros in map(_fact, facts)
+        ]
+    except TypeError:  # a value that can change
+        raise _DAMAGED from None
     message.waiting = waiting
     message.children = children
     message.kept = True
@@ -112,7 +117,14 @@ def is_message(token: bytes) -> bool:
 def _fact(fact: Any) -> Fact:
     if not isinstance(fact, tuple) or [type(part) for part in fact[:2]] != [int, int] or len(fact) != FACT:
         raise _DAMAGED
+    if not _is_fraction(fact[3]):
+        raise _DAMAGED
     return fact
+
+
+def _is_fraction(micros: Any) -> bool:
+    """Tell whether it is what a message or a fact has of microseconds."""
+    return isinstance(micros, bytes) and (micros.isdigit() or not micros)
 
 
 def encode_link(host: bytes, queue_id: bytes, fact: Fact) -> bytes:
