@@ -28,6 +28,7 @@ QUIET = 10.0  # or after this much wall clock without a newer line
 AHEAD, BEHIND = 600, 60  # a line further off moves the clock only when
 AGREE = 3  # so many in a row agree
 MOST_HEADERS = 2_500  # header facts of one message: 300 Subjects in one mail give 300 lines
+MOST_PARENTS, MOST_CHILDREN = 100, 1_000  # of one message; remote servers say who they are
 KEPT_LOOSE = 600  # facts younger than this are not compacted
 RETRY_FACTS = 2  # SENDER and ACTIVE
 SHARE = 100  # finding the oldest message costs, so that at the cap one in so many goes at a time
@@ -154,6 +155,7 @@ class Correlator:
             fact = self.links.take(host, queue_id)
             if fact is not None:
                 message.facts.append(fact)
+                self._name_parent(host, message, fact[2][1])
         self._ends.note_new(host, message, second)
         if len(self.messages) > self._rules.most_messages:
             self._evict(message)
@@ -252,12 +254,14 @@ class Correlator:
         kind, queue_id = link
         if queue_id == parent.queue_id:
             return
-        if queue_id not in parent.children:
-            parent.children = (*parent.children, queue_id)
         fact = (second, PARENT, (kind, parent.queue_id), micros)
         child = self.messages.of(host, queue_id)
         if child is None:
             self.links.name(host, queue_id, fact)
+            return
+        self._name_parent(host, child, parent.queue_id)
+        # A server may name the same queue id to each mail that it gets; of parents only the first matters.
+        if len(child.facts) > MOST_PARENTS and [known[1] for known in child.facts].count(PARENT) > MOST_PARENTS:
             return
         child.facts.append(fact)
         if second < child.opened:
@@ -265,11 +269,12 @@ class Correlator:
         self.messages.note(child)
 
     def _name_parent(self, host: Host, child: Message, queue_id: bytes) -> None:
-        """Note at the parent, which a child's own line names, that a child hangs on it."""
-        parent = self.messages.of(host, queue_id)
-        if parent is not None and child.queue_id not in parent.children:
-            parent.children = (*parent.children, child.queue_id)
-            self.messages.note(parent)
+        """Note at the parent that a child, which is open, hangs on it."""
+        parent = None if queue_id == child.queue_id else self.messages.of(host, queue_id)
+        if parent is None or len(parent.children) == MOST_CHILDREN or child.queue_id in parent.children:
+            return
+        parent.children = (*parent.children, child.queue_id)
+        self.messages.note(parent)
 
     def take_up(self, message: Message) -> None:
         """Take up an open message that an earlier run left."""
@@ -295,9 +300,8 @@ class Correlator:
 
     def part(self, epochs: Set[int]) -> None:
         """Forget the messages of some epochs."""
-        for message in self.messages.oldest(len(self.messages)):
-            if message.epoch in epochs:
-                self._dismiss(message, "epoch_destroyed")
+        for message in self.messages.of_epochs(epochs):
+            self._dismiss(message, "epoch_destroyed")
 
     def _dismiss(self, message: Message, why: str) -> None:
         """Forget a message before its time; its own rows leave before."""

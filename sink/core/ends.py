@@ -91,8 +91,9 @@ class Ends:
             token = host.messages.get(queue_id)
             if token is not None and not self._messages.is_due(token, clock + LINGER):
                 parent = self._messages.find(token)
-                if parent is not None and self._due(parent)[1] <= clock:
-                    self._look_at(host, parent, clock, clock)
+                due = LATER if parent is None else self._due(parent)[1]
+                if parent is not None and due <= clock:
+                    self._look_at(host, parent, due, clock)
 
     def _look_at(self, host: Host, message: Message, second: int, clock: int) -> None:
         """Look at a message in a second; where that is over, whole minutes after it, whoever looks."""
@@ -142,6 +143,8 @@ class Ends:
                 break
             over = kept
         for message, _, due in kept:
+            if message.look != LATER:
+                continue  # its child has just gone
             # A child's end brings it here. Not each child tells of it: one that was opened long after it was named,
             # one of many parents. So it is looked at less and less often, and by its own time, whoever looks.
             minutes = (clock - due) // LINGER

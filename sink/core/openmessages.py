@@ -5,7 +5,7 @@ are kept sealed, in a fifth of the memory; whoever asks for one finds it as it w
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,7 @@ from sink.core.hosts import Host
 from sink.core.links import LINGER
 from sink.core.messages import Message, Waiting
 from sink.core.sealed import Seals, look_of
-from sink.core.state import decode_message, encode_message, first_of
+from sink.core.state import decode_message, encode_message, epoch_of, first_of
 
 MOST_WARM = 500  # that are not sealed, besides those whose rows wait
 AT_ONCE = 200  # that are looked at for sealing, at least; so many of those that were sealed before are not, besides
@@ -73,8 +73,8 @@ class OpenMessages:
         message.host.messages[message.queue_id] = token
 
     def note(self, message: Message) -> None:
-        """Note that a message changed."""
-        if self._journal:
+        """Note that a message changed; one that is gone, whose attempt may still be waiting somewhere, does not."""
+        if self._journal and not message.gone:
             self._changed[message.token] = message
 
     def remove(self, message: Message) -> None:
@@ -100,6 +100,14 @@ class OpenMessages:
         """Return the messages that were opened first."""
         tokens = list(islice(self._all, number))
         return [message for token in tokens if (message := self.find(token)) is not None]
+
+    def of_epochs(self, epochs: Set[int]) -> Iterator[Message]:
+        """Yield the messages of some epochs; each may be removed."""
+        for token, found in list(self._all.items()):
+            epoch = epoch_of(self._seals.state(token, found)) if isinstance(found, bytes) else found.epoch
+            message = self.find(token) if epoch in epochs else None
+            if message is not None:
+                yield message
 
     def since(self) -> int | None:
         """Return the first second of the message that was opened first, None where none is open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import groupby, pairwise
 from unittest import mock
 
@@ -98,21 +99,22 @@ def test_stopped_and_resumed_after_every_line(lines: list[bytes]) -> None:
     assert together(*batches) == play(lines, pipeline())
 
 
-@given(logs(), st.integers(1, 8))
-def test_the_journal_is_the_whole_state(lines: list[bytes], many: int) -> None:
-    """However many lines go into a batch."""
-    pipe, kept = pipeline(journal=True), dict[bytes, bytes]()
+@given(logs(), st.integers(1, 8), st.sampled_from([2, RULES.most_messages]))
+def test_the_journal_is_the_whole_state(lines: list[bytes], many: int, most: int) -> None:
+    """However many lines go into a batch, and where messages are dismissed while their rows wait."""
+    pipe, kept = pipeline(journal=True, rules=replace(RULES, most_messages=most)), dict[bytes, bytes]()
     for at in range(0, len(lines), many):
         keep(kept, pipe.feed(lines[at : at + many]))
     assert kept == pipe.state()
 
 
-@given(logs(), st.booleans())
-def test_sealed_messages_are_as_they_were(lines: list[bytes], journal: bool) -> None:
-    """With two at most that are not sealed, rows and state are the same."""
-    whole = pipeline(journal=journal)
+@given(logs(), st.booleans(), st.booleans())
+def test_sealed_messages_are_as_they_were(lines: list[bytes], journal: bool, plain: bool) -> None:
+    """With two at most that are not sealed, rows and state are the same, also where queue ids are kept plain."""
+    rules = replace(RULES, plain_queue_id=plain)
+    whole = pipeline(journal=journal, rules=rules)
     with mock.patch.multiple(openmessages, MOST_WARM=2, AT_ONCE=2):
-        sealing = pipeline(journal=journal)
+        sealing = pipeline(journal=journal, rules=rules)
         batches = [[pipe.feed([line]) for line in lines] + [pipe.flush()] for pipe in (whole, sealing)]
     assert together(*batches[0]) == together(*batches[1])
     assert whole.state() == sealing.state()

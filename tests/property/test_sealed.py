@@ -18,6 +18,7 @@ TOKEN = b"t" * 16
 seconds = st.integers(1_000_000_000, 1_000_000_300) | st.integers(0, 1 << 33)
 micros = st.integers(0, MILLION - 1).map(b"%06d".__mod__) | st.just(b"")
 names = st.binary(min_size=16, max_size=16)
+plain = st.binary(min_size=5, max_size=20)  # a queue id that is not hidden
 addresses = st.binary(min_size=32, max_size=32) | st.just(NO_ADDRESS)
 numbers = st.integers(0, 3) | st.integers(0, 1 << 40)
 senders = st.tuples(st.sampled_from(["plain", "srs", ""]), addresses, addresses, st.integers(0, 1))
@@ -40,7 +41,8 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
     """A message as no log brings it: of each field what it can hold."""
-    message = Message(TOKEN, Host(b"mx1.example.com"), draw(names), draw(st.integers(1, 70_000)), draw(seconds), {})
+    name, epoch = draw(names | plain), draw(st.integers(1, 70_000))
+    message = Message(TOKEN, Host(b"mx1.example.com"), name, epoch, draw(seconds), {})
     for kind in draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=6)):
         message.facts.append((draw(seconds), kind, draw(VALUES[kind]), draw(micros)))
     message.facts *= draw(st.sampled_from([1, 1, 2, 70]))  # a retry says the same again
@@ -69,7 +71,7 @@ def test_what_is_sealed_is_opened_as_it_was(message: Message) -> None:
 @given(messages())
 def test_what_waits_is_sealed_quickly(message: Message) -> None:
     """Most of what waits is of the usual kind: then no zlib is asked, and a few bytes are enough."""
-    message.children, message.ended = (), -1
+    message.children, message.ended, message.queue_id = (), -1, TOKEN
     message.facts = [fact for fact in message.facts if 0 <= fact[0] < 1 << 32][:6]
     fits = max(message.first, message.last, message.opened) < 1 << 31 and message.retry < 100 and message.epoch < 65_536
     sealed = Seals(Host).quick(message)

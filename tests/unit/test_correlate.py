@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
 
 from sink.core import openmessages
 from sink.core.batch import Batch
-from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, MOST_HEADERS, QUIET
+from sink.core.correlate import AGREE, AHEAD, BEHIND, HOLD, MOST_HEADERS, MOST_PARENTS, QUIET
 from sink.core.ends import LINGER, UNQUEUED
 from sink.core.facts import LATE
 from sink.core.pipeline import Pipeline
@@ -418,6 +418,42 @@ def test_a_parent_goes_soon_after_its_child() -> None:
     assert play.forgotten() == {"ended": 1}
     play.at(day + 3 * LINGER, CONNECT)
     assert play.forgotten() == {"ended": 2}
+
+
+def test_of_a_chain_each_goes_soon_after_the_next() -> None:
+    """Also of one that is longer than what is looked at together, after days."""
+    play = Play()
+    names = [b"%05X321A867" % number for number in range(30)]
+    for at, (one, other) in enumerate(pairwise(names)):
+        play.at(at, client(one), active(queue_id=one))
+        play.at(at, to(queue_id=one, said=b"250 2.0.0 Ok: queued as " + other), removed(one))
+    play.at(30, client(names[-1]), active(queue_id=names[-1]), removed(names[-1]))
+    for second in range(3 * 24 * HOUR, 3 * 24 * HOUR + 40 * LINGER, LINGER):
+        for _ in range(AGREE):
+            play.at(second, CONNECT)
+    assert play.forgotten() == {"ended": 30}
+
+
+def test_a_message_that_names_itself_is_not_held_by_itself() -> None:
+    play = Play()
+    play.at(0, client() + b", orig_queue_id=" + ID, active(), removed())
+    play.at(LINGER, CONNECT)
+    assert play.forgotten() == {"ended": 1}
+
+
+def test_what_servers_reply_does_not_grow_a_message() -> None:
+    """A server names one open queue id to each of many mails, and many queue ids to one mail."""
+    play = Play()
+    play.at(0, client(), active())
+    for number in range(3 * MOST_PARENTS):
+        name = b"%05X321A868" % number
+        play.at(1, client(name), active(queue_id=name))
+        play.at(1, to(queue_id=name, said=b"250 2.0.0 Ok: queued as " + ID))
+        play.at(1, to(b"user%d" % number, said=b"250 2.0.0 Ok: queued as %05X99999" % number))
+    (host,) = play.pipe._correlator.hosts.values()
+    message = max(play.pipe._correlator.messages.oldest(1_000), key=lambda one: len(one.facts))
+    assert (len(host.messages), message.children) == (1 + 3 * MOST_PARENTS, ())
+    assert MOST_PARENTS < len(message.facts) < MOST_PARENTS + 10
 
 
 # -- how much is kept
