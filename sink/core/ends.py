@@ -146,8 +146,9 @@ class Ends:
             if message.look != LATER:
                 continue  # its child has just gone
             # A child's end brings it here. Not each child tells of it: one that was opened long after it was named,
-            # one of many parents. So it is looked at less and less often, and by its own time, whoever looks.
-            minutes = (clock - due) // LINGER
+            # one of many parents. So it is looked at less and less often, and by its own time, whoever looks. One whose
+            # row waits is only seconds behind.
+            minutes = 0 if message.waiting else (clock - due) // LINGER
             wait = LINGER << min(minutes.bit_length(), LONGEST_WAIT)
             second, last = due + wait + (clock - due) // wait * wait, due + self._rules.patience
             self._look_at(host, message, min(second, last) if clock < last else second, clock)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sink.core import openmessages
@@ -87,6 +87,15 @@ def test_lines_of_one_second_in_any_order(lines: list[bytes], dice: random.Rando
 
 
 @given(logs(most=14))
+@example([
+    b"2026-11-02T08:00:00.0+00:00 mx1 postfix/postsuper[18]: ABCDE: requeued",
+    b"2026-11-02T08:11:40.0+00:00 mx1 postfix/smtpd[17]: connect from mail.example.net[198.51.100.7]",
+    b"2026-11-02T08:11:40.0+00:00 mx1 postfix/cleanup[17]: ABCDE: to=<bob@example.net>, relay=none, delay=25, "
+    b"delays=0/0/0/0, dsn=5.1.1, status=bounced (unknown)",
+    b"2026-11-02T08:11:40.0+00:00 mx1 postfix/smtpd[17]: connect from mail.example.net[198.51.100.7]",
+    b"2026-11-02T08:12:41.0+00:00 mx1 postfix/smtpd[17]: connect from mail.example.net[198.51.100.7]",
+    b"2026-11-02T08:12:41.0+00:00 mx1 postfix/qmgr[17]: ABCDE: from=<root>, status=expired, returned to sender",
+])
 def test_stopped_and_resumed_after_every_line(lines: list[bytes]) -> None:
     pipe, kept = pipeline(journal=True), dict[bytes, bytes]()
     batches: list[Batch] = []
