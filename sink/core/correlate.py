@@ -259,10 +259,10 @@ class Correlator:
         if child is None:
             self.links.name(host, queue_id, fact)
             return
-        self._name_parent(host, child, parent.queue_id)
         # A server may name the same queue id to each mail that it gets; of parents only the first matters.
         if len(child.facts) > MOST_PARENTS and [known[1] for known in child.facts].count(PARENT) > MOST_PARENTS:
             return
+        self._name_parent(host, child, parent.queue_id)
         child.facts.append(fact)
         if second < child.opened:
             child.plain = False

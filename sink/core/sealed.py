@@ -121,7 +121,7 @@ def look_of(sealed: bytes) -> int:
 
 def _short(kind: int, value: Any) -> Any:
     """Return a value without what most of its kind say; it is a list then."""
-    return [value[0], value[1], value[3]] if kind in _SENDERS and value[2] is NO_ADDRESS else value
+    return [value[0], value[1], value[3]] if kind in _SENDERS and value[2] == NO_ADDRESS else value
 
 
 def _typical() -> bytes:

@@ -459,14 +459,20 @@ def test_what_servers_reply_does_not_grow_a_message() -> None:
 # -- how much is kept
 
 
-def test_a_standing_queue_stays_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who looks at it an hour later does not unseal it; what is tried again is sealed again, though no mail comes."""
+def queue(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Play, list[bytes]]:
+    """So many messages that wait, of which about ten are not sealed; their queue ids."""
     monkeypatch.setattr(openmessages, "MOST_WARM", 10)
     monkeypatch.setattr(openmessages, "AT_ONCE", 10)
     play = Play()
-    ids = [b"%05X321A867" % number for number in range(100)]
+    ids = [b"%05X321A867" % place for place in range(number)]
     for second, queue_id in enumerate(ids):
         play.at(second, client(queue_id), active(queue_id=queue_id))
+    return play, ids
+
+
+def test_a_standing_queue_stays_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at it an hour later does not unseal it; what is tried again is sealed again, though no mail comes."""
+    play, ids = queue(100, monkeypatch)
     held = play.pipe._correlator.messages._all
 
     def unsealed() -> int:
@@ -490,12 +496,7 @@ def test_a_standing_queue_stays_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_tried_again_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time that it is sealed its time is over later; not each of these times is noted."""
-    monkeypatch.setattr(openmessages, "MOST_WARM", 10)
-    monkeypatch.setattr(openmessages, "AT_ONCE", 10)
-    play = Play()
-    ids = [b"%05X321A867" % number for number in range(50)]
-    for second, queue_id in enumerate(ids):
-        play.at(second, client(queue_id), active(queue_id=queue_id))
+    play, ids = queue(50, monkeypatch)
     for hour in range(1, 24):
         for second, queue_id in enumerate(ids, hour * HOUR):
             play.at(second, active(queue_id=queue_id))
